@@ -1,0 +1,71 @@
+/** What the configuration, the kernel command line, crypttab and fstab say, as one typed plan. Parsed once, trusted inside. */
+
+export type VolumeKind = "bcachefs" | "luks" | "zfs" | "zerofs";
+export type SourceKind = "clevis" | "usb" | "keyfile" | "prompt" | "remote" | "vault";
+
+/** Tags that udev makes links for under /dev/disk/by-*; spelled as in fstab(5). */
+export type DeviceTag = "UUID" | "LABEL" | "PARTUUID" | "PARTLABEL" | "ID";
+
+/** A device as its owner names it. */
+export type DeviceReference =
+  | { readonly by: "path"; readonly path: string }
+  | { readonly by: "tag"; readonly tag: DeviceTag; readonly value: string };
+
+/** Where a statement of the plan was read, for messages: file and line, or the kernel command line. */
+export interface Origin {
+  readonly file: string;
+  readonly line?: number;
+}
+
+/** A way to get a credential, with the settings of that way. A source that joins adds its own variant. */
+export type SourcePlan = { readonly kind: "prompt" };
+
+export interface VolumePlan {
+  readonly name: string;
+  readonly kind: VolumeKind;
+  /** The members as named; one UUID= is enough to find all members of a bcachefs. */
+  readonly devices: readonly DeviceReference[];
+  /** In order of preference; all of them race. */
+  readonly sources: readonly SourcePlan[];
+  /** This volume holds the root filesystem that the initrd is about to mount. */
+  readonly isRoot: boolean;
+  readonly origin: Origin;
+}
+
+export interface PoolPlan {
+  readonly name: string;
+  readonly volumes: readonly string[];
+  readonly origin: Origin;
+}
+
+/** How the root filesystem is to be mounted, where latchkey has to do it itself (several members and no mount helper). */
+export interface RootMountPlan {
+  readonly options: readonly string[];
+  readonly readOnly: boolean;
+}
+
+export interface PolicyPlan {
+  /** A volume that turns up unencrypted is refused. */
+  readonly requireEncrypted: boolean;
+  /** Go on without missing members once the member limit has passed. */
+  readonly allowDegraded: boolean;
+}
+
+export interface Plan {
+  /** `rd.latchkey=0` turns everything off. */
+  readonly enabled: boolean;
+  readonly debug: boolean;
+  /** Milliseconds from the start to the question at the latest, while automatic sources still run. */
+  readonly promptAfter: number;
+  /** Milliseconds to wait for the first device of a volume. */
+  readonly deviceTimeout: number;
+  /** Milliseconds to wait for the other members once one is there. */
+  readonly memberTimeout: number;
+  readonly policy: PolicyPlan;
+  readonly volumes: readonly VolumePlan[];
+  readonly pools: readonly PoolPlan[];
+  /** Present when the kernel command line names the root filesystem. */
+  readonly rootMount?: RootMountPlan;
+  /** Things that were left out or ignored, each one line with its origin: warnings at boot, errors in `check`. */
+  readonly warnings: readonly string[];
+}
