@@ -9,6 +9,8 @@ interface ErrorEntry {
 /** Every error code there is. docs/errors.md is made from this table; a code never changes its meaning. */
 export const errorTable = {
   "internal/defect": { outcome: "failed", when: "latchkey met a case its authors did not think of" },
+  "keyring/refused": { outcome: "failed", when: "the kernel refused a keyring operation; the message has its errno" },
+  "keyring/unsupported": { outcome: "failed", when: "latchkey does not know the keyring system calls of this processor" },
   "system/no-memory": { outcome: "failed", when: "the kernel gave no memory for a secret" },
   "system/secret-too-long": {
     outcome: "refused",
