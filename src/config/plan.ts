@@ -20,15 +20,28 @@ export interface Origin {
 /** A way to get a credential, with the settings of that way. A source that joins adds its own variant. */
 export type SourcePlan = { readonly kind: "prompt" };
 
+/**
+ * `stated`: somebody wrote down that the devices hold this kind, so anything else there is an error.
+ * `if-bcachefs`: a bare `root=` without `rootfstype=`; when the device holds no bcachefs, or does not come in time, latchkey
+ * has nothing to do there and says so without failing: the system mounts it, as it would without us.
+ */
+export type Certainty = "stated" | "if-bcachefs";
+
 export interface VolumePlan {
   readonly name: string;
   readonly kind: VolumeKind;
+  readonly certainty: Certainty;
   /** The members as named; one UUID= is enough to find all members of a bcachefs. */
   readonly devices: readonly DeviceReference[];
   /** In order of preference; all of them race. */
   readonly sources: readonly SourcePlan[];
   /** This volume holds the root filesystem that the initrd is about to mount. */
   readonly isRoot: boolean;
+  /**
+   * When it turns up unencrypted it is refused. True for what the configuration names, unless the policy says otherwise;
+   * false for what latchkey found by itself, or installing it would stop every machine whose bcachefs is not encrypted.
+   */
+  readonly requireEncrypted: boolean;
   readonly origin: Origin;
 }
 
@@ -38,14 +51,24 @@ export interface PoolPlan {
   readonly origin: Origin;
 }
 
+/** Something encrypted that this version does not open: the system's own way does, as it would without latchkey. */
+export interface LeftToSystem {
+  readonly name: string;
+  readonly reason: string;
+  readonly origin: Origin;
+}
+
 /** How the root filesystem is to be mounted, where latchkey has to do it itself (several members and no mount helper). */
 export interface RootMountPlan {
+  /** For the kernel: without `ro` and `rw`, and without what only mount(8) and systemd understand. */
   readonly options: readonly string[];
   readonly readOnly: boolean;
+  /** `X-mount.subdir=` of mount(8): the directory of the filesystem that becomes the root. */
+  readonly subdirectory?: string;
 }
 
 export interface PolicyPlan {
-  /** A volume that turns up unencrypted is refused. */
+  /** What the policy says, or the default; each volume carries what that means for it. */
   readonly requireEncrypted: boolean;
   /** Go on without missing members once the member limit has passed. */
   readonly allowDegraded: boolean;
@@ -64,7 +87,9 @@ export interface Plan {
   readonly policy: PolicyPlan;
   readonly volumes: readonly VolumePlan[];
   readonly pools: readonly PoolPlan[];
-  /** Present when the kernel command line names the root filesystem. */
+  /** What crypttab and the configuration name and this version cannot open. */
+  readonly leftToSystem: readonly LeftToSystem[];
+  /** Present when a volume holds the root filesystem. */
   readonly rootMount?: RootMountPlan;
   /** Things that were left out or ignored, each one line with its origin: warnings at boot, errors in `check`. */
   readonly warnings: readonly string[];

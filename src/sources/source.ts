@@ -26,8 +26,8 @@ export interface SourceContext {
   /** Calls back whenever the answer of wanted() may have changed; ends with the signal. */
   onChange(listener: () => void): void;
   /**
-   * Tries a credential on the named volumes (all wanted ones when left out). Takes over the scope of the secret.
-   * Waits for volumes that are not found yet.
+   * Tries a credential on the named volumes. Takes over the scope of the secret. Waits for named volumes that are not
+   * found yet. When none are named: a question answers for those found and closed, an automatic source for all it serves.
    */
   offer(secret: SecretBytes, volumes?: readonly string[]): Promise<OfferResult>;
   /** The source has nothing now and says why, but goes on listening: the question need not wait for it any longer. */

@@ -1,0 +1,49 @@
+/** `npm run build`: one executable, dist/latchkey, for the x86-64 baseline (arm64 with LATCHKEY_TARGET). */
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
+import { Glob } from "bun";
+
+const root = join(import.meta.dir, "..");
+const target =
+  process.env["LATCHKEY_TARGET"] ?? (process.arch === "arm64" ? "bun-linux-arm64" : "bun-linux-x64-baseline");
+const bytecode = process.env["LATCHKEY_BYTECODE"] === "1";
+
+/** The same sources, dependencies and compiler give the same build id, on every machine. */
+async function buildId(): Promise<string> {
+  const hash = createHash("sha256");
+  const files = ["package.json", "package-lock.json"];
+  for (const pattern of ["src/**/*", "initrd-hooks/**/*"]) {
+    for await (const file of new Glob(pattern).scan(root)) files.push(file);
+  }
+  for (const file of files.sort()) hash.update(`${file}\0`).update(readFileSync(join(root, file)));
+  return hash.update(`${Bun.version} ${target}`).digest("hex").slice(0, 16);
+}
+
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+const build = await buildId();
+const out = join(root, "dist/latchkey");
+mkdirSync(join(root, "dist"), { recursive: true });
+
+const result = await Bun.build({
+  entrypoints: [join(root, "src/main.ts")],
+  compile: {
+    target: target as "bun-linux-x64-baseline",
+    outfile: `${out}.new`,
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+  },
+  minify: true,
+  bytecode,
+  define: { LATCHKEY_VERSION: JSON.stringify(version), LATCHKEY_BUILD: JSON.stringify(build) },
+});
+if (!result.success) throw new AggregateError(result.logs, "build failed");
+
+const answer = Bun.spawnSync([`${out}.new`, "--version"])
+  .stdout.toString()
+  .trim();
+if (target.includes(process.arch) && answer !== `latchkey ${version} (build ${build})`) {
+  throw new Error(`the new binary answers --version with "${answer}"`);
+}
+renameSync(`${out}.new`, out);
+console.log(`${relative(process.cwd(), out)}: ${answer}, ${(statSync(out).size / 1e6).toFixed(1)} MB`);

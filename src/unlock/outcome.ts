@@ -1,0 +1,38 @@
+import type { Source } from "../sources/source.ts";
+import { type ErrorCode, errorTable } from "../system/error-table.ts";
+import { LatchkeyError, type Outcome } from "../system/errors.ts";
+import type { VolumeRecord } from "./report.ts";
+
+/** From the gravest on: what the exit status tells when volumes ended differently. */
+const gravity: readonly Outcome[] = ["refused", "configuration", "usage", "failed", "wrong-credential", "unavailable"];
+
+/** One word for all volumes: `done` when none is left closed. */
+export function overallOutcome(volumes: readonly VolumeRecord[]): "done" | Outcome {
+  const outcomes = new Set(volumes.map((volume) => outcomeOf(volume)).filter((outcome) => outcome !== undefined));
+  return gravity.find((outcome) => outcomes.has(outcome)) ?? "done";
+}
+
+function outcomeOf(volume: VolumeRecord): Outcome | undefined {
+  return volume.error ? errorTable[volume.error.code as ErrorCode].outcome : undefined;
+}
+
+/** Why a volume stayed closed: the one reason there is, or all of them in one line, each with its source. */
+export function whyClosed(
+  volume: string,
+  sources: readonly Source[],
+  errors: ReadonlyMap<Source, LatchkeyError>,
+): LatchkeyError {
+  const serving = sources.filter((source) => source.volumes.includes(volume));
+  if (serving.length === 0) {
+    return new LatchkeyError("unlock/no-source", `${volume}: nothing is configured that could open it`, {
+      hint: 'add sources = ["prompt"] to the volume in latchkey.toml',
+    });
+  }
+  const [only] = errors.size === 1 ? errors.values() : [];
+  if (only) return only;
+  const reasons = [...errors].map(([source, error]) => `${source.name}: ${error.message}`);
+  return new LatchkeyError(
+    "unlock/no-credential",
+    `${volume}: no source opened it (${reasons.length > 0 ? reasons.join("; ") : "none had a credential"})`,
+  );
+}

@@ -1,0 +1,120 @@
+import type { Source, SourceContext } from "../sources/source.ts";
+import type { Clock } from "../system/clock.ts";
+import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import type { Board } from "./board.ts";
+import type { Journal } from "./journal.ts";
+
+/** How long a source may take to end after it was told to: then it is left behind, since the boot must go on. */
+export const SOURCE_END_LIMIT = 2_000;
+
+export interface RaceParts {
+  readonly sources: readonly Source[];
+  /** Milliseconds until the question appears at the latest. */
+  readonly promptAfter: number;
+  readonly clock: Clock;
+  readonly board: Board;
+  readonly journal: Journal;
+  /** Aborted when the race is over. */
+  readonly signal: AbortSignal;
+  contextFor(source: Source, signal: AbortSignal, nothingYet: (reason: LatchkeyError) => void): SourceContext;
+}
+
+export interface Race {
+  /** Every source has ended by itself, or no volume is left that it serves. */
+  readonly exhausted: Promise<void>;
+  /** Every source has ended, or has been left behind SOURCE_END_LIMIT after the signal. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Runs the sources side by side. Questions wait until every automatic source has failed or said that it has nothing yet,
+ * and at most prompt_after; with no automatic source they appear at once.
+ */
+export function raceSources(parts: RaceParts): Race {
+  const questions = parts.sources.filter((source) => source.isQuestion);
+  const automatic = parts.sources.filter((source) => !source.isQuestion);
+
+  let quiet = 0;
+  const allQuiet = Promise.withResolvers<void>();
+  if (automatic.length === 0) allQuiet.resolve();
+  const running = automatic.map((source) => {
+    let counted = false;
+    const countQuiet = (): void => {
+      if (counted) return;
+      counted = true;
+      quiet += 1;
+      if (quiet === automatic.length) allQuiet.resolve();
+    };
+    return runSource(source, parts, countQuiet).finally(countQuiet);
+  });
+
+  const asking = Promise.race([allQuiet.promise, parts.clock.sleep(parts.promptAfter, parts.signal)]).then(async () => {
+    if (parts.signal.aborted) return;
+    await Promise.all(questions.map((source) => runSource(source, parts, () => undefined)));
+  });
+
+  const exhausted = Promise.all([...running, asking]).then(() => undefined);
+  return { exhausted, ended: patientlyAwait(exhausted, parts.signal, parts.clock) };
+}
+
+/** Waits for `work`; once the signal is aborted for SOURCE_END_LIMIT more at the most. */
+async function patientlyAwait(work: Promise<void>, signal: AbortSignal, clock: Clock): Promise<void> {
+  const finished = new AbortController();
+  const leftBehind = new Promise<void>((resolve) => {
+    const patience = (): void => void clock.sleep(SOURCE_END_LIMIT, finished.signal).then(resolve);
+    if (signal.aborted) patience();
+    else signal.addEventListener("abort", patience, { once: true });
+  });
+  try {
+    await Promise.race([work, leftBehind]);
+  } finally {
+    finished.abort();
+  }
+}
+
+/** One source from start to end: bounded by its limit, ended when nothing it serves is left, its failure recorded. */
+async function runSource(source: Source, parts: RaceParts, onQuiet: () => void): Promise<void> {
+  const { board, clock, journal } = parts;
+  const own = new AbortController();
+  const signal = AbortSignal.any([parts.signal, own.signal]);
+  const servesNothing = (): boolean => source.volumes.every((name) => board.isSettled(name));
+  const started = clock.now();
+  const fail = (error: LatchkeyError): void => {
+    journal.attempt({ volume: null, source, started, error });
+    if (!source.isQuestion) journal.announceError(error);
+  };
+
+  void board.until(servesNothing, signal).then(() => own.abort());
+  const { timeLimit } = source;
+  let timedOut = false;
+  if (timeLimit !== undefined) {
+    void clock.sleep(timeLimit, signal).then(() => {
+      if (signal.aborted) return;
+      timedOut = true;
+      own.abort();
+      onQuiet();
+    });
+  }
+
+  journal.event("started", { source: source.name });
+  try {
+    const context = parts.contextFor(source, signal, (reason) => {
+      fail(reason);
+      onQuiet();
+    });
+    const running = source.run(context);
+    running.catch(() => undefined); // it may fail after it was left behind
+    await patientlyAwait(running, signal, clock);
+    if (timedOut) throw timedOutError(source, timeLimit ?? 0);
+  } catch (thrown) {
+    if (timedOut) fail(timedOutError(source, timeLimit ?? 0));
+    else if (!signal.aborted) fail(asLatchkeyError(thrown));
+  } finally {
+    own.abort();
+    journal.event("ended", { source: source.name });
+  }
+}
+
+function timedOutError(source: Source, limit: number): LatchkeyError {
+  return new LatchkeyError("source/timed-out", `${source.name}: no credential within ${limit / 1000} s`);
+}

@@ -1,0 +1,139 @@
+import type { Plan, VolumePlan } from "../../../src/config/plan.ts";
+import type { FoundVolume, Provider, VolumeState } from "../../../src/providers/provider.ts";
+import type { Source, SourceContext } from "../../../src/sources/source.ts";
+import type { Clock } from "../../../src/system/clock.ts";
+import { LatchkeyError } from "../../../src/system/errors.ts";
+import { SecretBytes } from "../../../src/system/secret-bytes.ts";
+
+/** A clock that stands still until it is turned. */
+export class HandClock implements Clock {
+  #now = 0;
+  #sleepers: { at: number; wake: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const sleeper = { at: this.#now + milliseconds, wake: resolve };
+      this.#sleepers.push(sleeper);
+      signal.addEventListener("abort", () => {
+        this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+        resolve();
+      });
+    });
+  }
+
+  async advance(milliseconds: number): Promise<void> {
+    const target = this.#now + milliseconds;
+    for (;;) {
+      await settle();
+      const next = this.#sleepers.filter((sleeper) => sleeper.at <= target).sort((a, b) => a.at - b.at)[0];
+      if (!next) break;
+      this.#now = next.at;
+      this.#sleepers = this.#sleepers.filter((sleeper) => sleeper !== next);
+      next.wake();
+    }
+    this.#now = target;
+    await settle();
+  }
+}
+
+/** Lets everything that can run without time passing run. */
+export async function settle(): Promise<void> {
+  for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export function volumePlan(name: string, overrides: Partial<VolumePlan> = {}): VolumePlan {
+  return {
+    name,
+    kind: "bcachefs",
+    devices: [{ by: "path", path: `/dev/${name}` }],
+    sources: [{ kind: "prompt" }],
+    isRoot: false,
+    certainty: "stated",
+    requireEncrypted: true,
+    origin: { file: "test" },
+    ...overrides,
+  };
+}
+
+export function planOf(volumes: readonly VolumePlan[], overrides: Partial<Plan> = {}): Plan {
+  return {
+    enabled: true,
+    debug: false,
+    promptAfter: 2000,
+    deviceTimeout: 90_000,
+    memberTimeout: 30_000,
+    policy: { requireEncrypted: true, allowDegraded: false },
+    volumes,
+    pools: [],
+    warnings: [],
+    leftToSystem: [],
+    ...overrides,
+  };
+}
+
+interface FakeVolume {
+  readonly passphrase?: string;
+  readonly state?: VolumeState;
+  /** Resolves when the device appears. */
+  readonly appears?: Promise<void>;
+  readonly findError?: LatchkeyError;
+  readonly openError?: LatchkeyError;
+}
+
+/** Volumes in memory. `log` has every step with effect, in order. */
+export class FakeProvider implements Provider {
+  readonly kind = "bcachefs";
+  readonly log: string[] = [];
+  readonly #volumes: Readonly<Record<string, FakeVolume>>;
+
+  constructor(volumes: Readonly<Record<string, FakeVolume>>) {
+    this.#volumes = volumes;
+  }
+
+  async find({ name }: VolumePlan): Promise<FoundVolume> {
+    const volume = this.#volumes[name];
+    if (!volume) throw new LatchkeyError("unlock/no-provider", `${name}: no such fake`);
+    await volume.appears;
+    if (volume.findError) throw volume.findError;
+    return {
+      name,
+      state: volume.state ?? "closed",
+      description: `fake "${name}"`,
+      uuid: name,
+      devices: [`/dev/${name}`],
+      prove: async (credential) => {
+        this.log.push(`prove ${name}`);
+        if (new TextDecoder().decode(credential.secret.bytes) !== volume.passphrase) {
+          throw new LatchkeyError("bcachefs/wrong-passphrase", `${name}: wrong passphrase`);
+        }
+        return {
+          open: async () => {
+            if (volume.openError) throw volume.openError;
+            this.log.push(`open ${name}`);
+            return { close: async () => void this.log.push(`close ${name}`) };
+          },
+          [Symbol.dispose]: () => void this.log.push(`wipe ${name}`),
+        };
+      },
+    };
+  }
+}
+
+/** A source whose behaviour is a function. */
+export function fakeSource(
+  name: string,
+  volumes: readonly string[],
+  run: (context: SourceContext) => Promise<void>,
+  overrides: Partial<Source> = {},
+): Source {
+  return { kind: "prompt", name, volumes, isQuestion: false, run, ...overrides };
+}
+
+export function secretOf(text: string): SecretBytes {
+  return SecretBytes.take(new TextEncoder().encode(text));
+}
