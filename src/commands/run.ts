@@ -1,0 +1,53 @@
+import type { Command } from "commander";
+import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/errors.ts";
+
+/**
+ * The rules of the interface. Facts go to standard output, everything else to standard error. Errors are one line,
+ * `latchkey: error: CODE: what`, lower case, no full stop; advice follows as `latchkey: hint: …`. The exit status is
+ * the table in src/system/errors.ts.
+ */
+export function printError(thrown: unknown): number {
+  const error = asLatchkeyError(thrown);
+  process.stderr.write(`latchkey: error: ${error.code}: ${error.message}\n`);
+  if (error.hint !== undefined) process.stderr.write(`latchkey: hint: ${error.hint}\n`);
+  if (process.env["LATCHKEY_DEBUG"] === "1" && error.cause instanceof Error) {
+    process.stderr.write(`latchkey: debug: ${oneLine(error.cause.stack ?? error.cause.message)}\n`);
+  }
+  return exitStatus[error.outcome];
+}
+
+export function printWarning(text: string): void {
+  process.stderr.write(`latchkey: warning: ${oneLine(text)}\n`);
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2));
+}
+
+/** A command's action: does its work and gives the exit status; whatever it throws becomes our one line. */
+export function acts<Arguments extends unknown[]>(
+  command: Command,
+  action: (...args: Arguments) => Promise<number> | number,
+): Command {
+  return command.action(async (...args: unknown[]) => {
+    let status: number;
+    try {
+      status = await action(...(args as Arguments));
+    } catch (thrown) {
+      status = printError(thrown);
+    }
+    // Workers and sockets left behind must not keep a finished command alive.
+    process.exit(status);
+  });
+}
+
+/** `commander`'s own complaints about the command line, in our form. */
+export function usageError(message: string): LatchkeyError {
+  return new LatchkeyError("usage/invalid", message.replace(/^error: /, ""), {
+    hint: "see `latchkey --help` or `latchkey COMMAND --help`",
+  });
+}
