@@ -26,7 +26,8 @@ const out = join(root, "dist/latchkey");
 mkdirSync(join(root, "dist"), { recursive: true });
 
 const result = await Bun.build({
-  entrypoints: [join(root, "src/main.ts")],
+  // The second entry point is a worker thread's module; src/providers/bcachefs/derive.ts says where it ends up.
+  entrypoints: [join(root, "src/main.ts"), join(root, "src/providers/bcachefs/derive-worker.ts")],
   compile: {
     target: target as "bun-linux-x64-baseline",
     outfile: `${out}.new`,

@@ -1,6 +1,10 @@
 import { Command, CommanderError } from "commander";
+import { registerBoot } from "./commands/boot.ts";
 import { registerReport } from "./commands/report.ts";
 import { printError, usageError } from "./commands/run.ts";
+import { registerStatus } from "./commands/status.ts";
+import { registerUnlock } from "./commands/unlock.ts";
+import { registerVerify } from "./commands/verify.ts";
 import { exitStatus } from "./system/errors.ts";
 import { versionLine } from "./version.ts";
 
@@ -18,7 +22,8 @@ Exit status:
   0 done · 1 failed · 2 wrong credential · 3 not available · 4 refused by policy · 64 usage · 78 bad configuration`,
   );
 
-registerReport(program);
+for (const register of [registerBoot, registerUnlock, registerVerify, registerStatus, registerReport])
+  register(program);
 
 try {
   await program.parseAsync();

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/errors.ts";
+import { type ReportedError, reportedError } from "../unlock/report.ts";
 
 /**
  * The rules of the interface. Facts go to standard output, everything else to standard error. Errors are one line,
@@ -8,12 +9,16 @@ import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/e
  */
 export function printError(thrown: unknown): number {
   const error = asLatchkeyError(thrown);
-  process.stderr.write(`latchkey: error: ${error.code}: ${error.message}\n`);
-  if (error.hint !== undefined) process.stderr.write(`latchkey: hint: ${error.hint}\n`);
+  printReportedError(reportedError(error));
   if (process.env["LATCHKEY_DEBUG"] === "1" && error.cause instanceof Error) {
     process.stderr.write(`latchkey: debug: ${oneLine(error.cause.stack ?? error.cause.message)}\n`);
   }
   return exitStatus[error.outcome];
+}
+
+export function printReportedError({ code, reason, hint }: ReportedError): void {
+  process.stderr.write(`latchkey: error: ${code}: ${reason}\n`);
+  if (hint !== undefined) process.stderr.write(`latchkey: hint: ${hint}\n`);
 }
 
 export function printWarning(text: string): void {

@@ -8,6 +8,71 @@ interface ErrorEntry {
 
 /** Every error code there is. docs/errors.md is made from this table; a code never changes its meaning. */
 export const errorTable = {
+  "bcachefs/ambiguous": {
+    outcome: "refused",
+    when: "a label or UUID names two different bcachefs file systems, so neither is used",
+  },
+  "bcachefs/derivation-failed": {
+    outcome: "failed",
+    when: "scrypt did not run, most likely for lack of memory",
+  },
+  "bcachefs/device-missing": {
+    outcome: "unavailable",
+    when: "no device of a bcachefs volume appeared within the time limit",
+  },
+  "bcachefs/kdf-out-of-bounds": {
+    outcome: "failed",
+    when: "a superblock asks for a key derivation that is invalid or absurdly expensive",
+  },
+  "bcachefs/key-not-visible": {
+    outcome: "failed",
+    when: "the key is in a keyring, but a mount by this process would not find it there",
+  },
+  "bcachefs/members-missing": {
+    outcome: "unavailable",
+    when: "a bcachefs has more members than appeared within the time limit, and degraded is not allowed",
+  },
+  "bcachefs/mount-failed": {
+    outcome: "failed",
+    when: "the kernel refused to mount a bcachefs; the message has its reason",
+  },
+  "bcachefs/not-bcachefs": { outcome: "failed", when: "a device holds no bcachefs superblock" },
+  "bcachefs/not-encrypted": {
+    outcome: "failed",
+    when: "a passphrase was to be checked on a bcachefs that has no encryption, or whose key lies in clear",
+  },
+  "bcachefs/superblock-damaged": {
+    outcome: "failed",
+    when: "every copy of a bcachefs superblock is damaged; the message says how",
+  },
+  "bcachefs/unsupported": {
+    outcome: "failed",
+    when: "a bcachefs superblock has a major version or key derivation that latchkey does not know",
+  },
+  "bcachefs/wrong-passphrase": {
+    outcome: "wrong-credential",
+    when: "the passphrase does not unwrap the key of a bcachefs; damage to the wrapped key looks the same",
+  },
+  "config/invalid-value": { outcome: "configuration", when: "a setting has a value that latchkey cannot use" },
+  "config/not-in-this-version": {
+    outcome: "configuration",
+    when: "the configuration names a source, kind or setting that this version of latchkey does not have",
+  },
+  "config/syntax": { outcome: "configuration", when: "the configuration file is not TOML" },
+  "config/unknown-key": { outcome: "configuration", when: "the configuration has a key that latchkey does not know" },
+  "config/unreadable": {
+    outcome: "configuration",
+    when: "a configuration file is missing though named, too large (1 MiB), or cannot be read",
+  },
+  "device/is-directory": { outcome: "failed", when: "a directory was named where a block device is wanted" },
+  "device/missing": { outcome: "unavailable", when: "a device does not exist" },
+  "device/no-answer": { outcome: "failed", when: "a device did not answer a read within its time limit" },
+  "device/not-a-disk": {
+    outcome: "failed",
+    when: "a character device, pipe or socket was named where a block device is wanted",
+  },
+  "device/permission-denied": { outcome: "failed", when: "this user may not read a device" },
+  "device/unreadable": { outcome: "failed", when: "a device gave an I/O error" },
   "internal/defect": { outcome: "failed", when: "latchkey met a case its authors did not think of" },
   "keyring/refused": { outcome: "failed", when: "the kernel refused a keyring operation; the message has its errno" },
   "keyring/unsupported": {
@@ -26,8 +91,27 @@ export const errorTable = {
     outcome: "failed",
     when: "a volume was not opened because another member of its pool cannot be",
   },
+  "prompt/askpass-failed": {
+    outcome: "unavailable",
+    when: "Debian's askpass could not be started, or ended without an answer",
+  },
+  "prompt/cancelled": { outcome: "unavailable", when: "whoever was asked for a passphrase said no, time after time" },
+  "prompt/console-lost": {
+    outcome: "unavailable",
+    when: "the terminal went away while a passphrase was asked for on it",
+  },
+  "prompt/no-agents": {
+    outcome: "unavailable",
+    when: "a question could not be put into the folder that systemd's password agents watch",
+  },
+  "prompt/no-console": {
+    outcome: "unavailable",
+    when: "there is no terminal to ask for a passphrase on, or it would show what is typed",
+  },
   "report/invalid": { outcome: "failed", when: "a file given to `latchkey report` is not a report" },
   "report/missing": { outcome: "unavailable", when: "latchkey left no report at this boot" },
+  "secret/too-long": { outcome: "usage", when: "a passphrase or key file is larger than 64 KiB" },
+  "secret/unreadable": { outcome: "unavailable", when: "a passphrase or key file cannot be read" },
   "source/timed-out": { outcome: "unavailable", when: "a source gave no credential within its time limit" },
   "unlock/interrupted": { outcome: "failed", when: "latchkey was told to stop before the volume was open" },
   "unlock/left-open": {
@@ -39,13 +123,72 @@ export const errorTable = {
     when: "every source ended without a credential that opens the volume",
   },
   "unlock/no-provider": { outcome: "failed", when: "this version of latchkey does not know the volume's kind" },
+  "unlock/not-encrypted": { outcome: "failed", when: "`latchkey unlock` was given a volume that needs no unlocking" },
   "unlock/no-source": { outcome: "unavailable", when: "no source is configured for the volume" },
+  "system/output-failed": { outcome: "failed", when: "standard output was closed or full before everything was written" },
   "system/no-memory": { outcome: "failed", when: "the kernel gave no memory for a secret" },
   "system/run-directory": { outcome: "failed", when: "/run/latchkey cannot be made or written to" },
   "system/secret-too-long": {
     outcome: "refused",
     when: "a passphrase or key is larger than any latchkey accepts (8 MiB)",
   },
+  "system/socket": { outcome: "unavailable", when: "the kernel refused a local socket or what was done with it" },
+  "tang/bad-advertisement": {
+    outcome: "failed",
+    when: "the keys a Tang server advertises are malformed, not signed by all their signing keys, or lack an exchange key",
+  },
+  "tang/bad-answer": {
+    outcome: "failed",
+    when: "a Tang server answered with something that is no point on the key's curve, or far too long",
+  },
+  "tang/ca-unreadable": {
+    outcome: "configuration",
+    when: "the file with the certificate authority for https Tang servers cannot be read or holds no certificate",
+  },
+  "tang/http-status": {
+    outcome: "unavailable",
+    when: "a Tang server answered with an HTTP status other than 200; the message has it",
+  },
+  "tang/unknown-key": {
+    outcome: "failed",
+    when: "a Tang server no longer has the key that a token is bound to, or is another server (404)",
+  },
+  "tang/unreachable": {
+    outcome: "unavailable",
+    when: "a Tang server could not be reached, or did not answer in time",
+  },
+  "tang/untrusted": {
+    outcome: "refused",
+    when: "the keys a Tang server advertises are not signed by the key with the given thumbprint, or were not confirmed",
+  },
+  "token/empty-secret": { outcome: "failed", when: "a Clevis token opened, but what it holds is empty: no disk has an empty key" },
+  "token/fallback-failed": {
+    outcome: "failed",
+    when: "the installed `clevis decrypt` failed on a token whose pin latchkey leaves to it",
+  },
+  "token/malformed": {
+    outcome: "failed",
+    when: "a Clevis token, or something inside it, is not what the standards and clevis say; the message names the part",
+  },
+  "token/tag-mismatch": {
+    outcome: "failed",
+    when: "the authentication tag of a Clevis token does not hold: the token was altered, or the key is not its own",
+  },
+  "token/threshold": {
+    outcome: "unavailable",
+    when: "too few shares of a Clevis token with pin sss could be opened; the message has the reason of each",
+  },
+  "token/too-large": {
+    outcome: "refused",
+    when: "a Clevis token is larger, nested deeper or has more pins than latchkey accepts",
+  },
+  "token/unknown-pin": {
+    outcome: "unavailable",
+    when: "a Clevis token has a pin that latchkey does not know, and clevis is not installed",
+  },
+  "token/unreadable": { outcome: "unavailable", when: "a token file does not exist or cannot be read" },
+  "token/unsupported": { outcome: "failed", when: "a Clevis token names an algorithm that latchkey does not have" },
+  "usage/unknown-volume": { outcome: "usage", when: "a volume on the command line is neither configured nor a device" },
   "usage/invalid": { outcome: "usage", when: "the command line does not fit the command" },
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -1,4 +1,5 @@
 import { dlopen, FFIType, read } from "bun:ffi";
+import { getSystemErrorName } from "node:util";
 
 const { i32, i64, u64, ptr } = FFIType;
 
@@ -16,9 +17,26 @@ function open() {
     mlockall: { args: [i32], returns: i32 },
     prctl: { args: [i32, u64, u64, u64, u64], returns: i32 },
     setrlimit: { args: [i32, ptr], returns: i32 },
+    clock_gettime: { args: [i32, ptr], returns: i32 },
     alarm: { args: [FFIType.u32], returns: FFIType.u32 },
     mount: { args: [ptr, ptr, ptr, u64, ptr], returns: i32 },
     umount2: { args: [ptr, i32], returns: i32 },
+    munmap: { args: [u64, u64], returns: i32 },
+    read: { args: [i32, ptr, u64], returns: i64 },
+    pread: { args: [i32, ptr, u64, i64], returns: i64 },
+    poll: { args: [ptr, u64, i32], returns: i32 },
+    // Variadic in C; on x86-64 and arm64 Linux an integer or pointer there is passed like any other argument.
+    ioctl: { args: [i32, u64, ptr], returns: i32 },
+    memfd_create: { args: [ptr, FFIType.u32], returns: i32 },
+    socket: { args: [i32, i32, i32], returns: i32 },
+    socketpair: { args: [i32, i32, i32, ptr], returns: i32 },
+    bind: { args: [i32, ptr, FFIType.u32], returns: i32 },
+    setsockopt: { args: [i32, i32, i32, ptr, FFIType.u32], returns: i32 },
+    sendto: { args: [i32, ptr, u64, i32, ptr, FFIType.u32], returns: i64 },
+    recvmsg: { args: [i32, ptr, i32], returns: i64 },
+    sched_getaffinity: { args: [i32, u64, ptr], returns: i32 },
+    sched_setaffinity: { args: [i32, u64, ptr], returns: i32 },
+    klogctl: { args: [i32, ptr, i32], returns: i32 },
   }).symbols;
 }
 
@@ -37,6 +55,11 @@ export function libc(): ReturnType<typeof open> {
 export function lastErrno(): number {
   const location = libc().__errno_location();
   return location === null ? 0 : read.i32(location, 0);
+}
+
+/** `EACCES` for 13: errno as the manual pages spell it. */
+export function errnoName(errno: number): string {
+  return errno > 0 ? getSystemErrorName(-errno) : `errno ${errno}`;
 }
 
 /** Text as the NUL-terminated bytes C wants. Never used for secrets. */

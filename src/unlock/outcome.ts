@@ -8,8 +8,12 @@ const gravity: readonly Outcome[] = ["refused", "configuration", "usage", "faile
 
 /** One word for all volumes: `done` when none is left closed. */
 export function overallOutcome(volumes: readonly VolumeRecord[]): "done" | Outcome {
-  const outcomes = new Set(volumes.map((volume) => outcomeOf(volume)).filter((outcome) => outcome !== undefined));
-  return gravity.find((outcome) => outcomes.has(outcome)) ?? "done";
+  return gravest(volumes.flatMap((volume) => outcomeOf(volume) ?? []));
+}
+
+/** `done` when there is none. */
+export function gravest(outcomes: readonly Outcome[]): "done" | Outcome {
+  return gravity.find((outcome) => outcomes.includes(outcome)) ?? "done";
 }
 
 function outcomeOf(volume: VolumeRecord): Outcome | undefined {

@@ -1,0 +1,141 @@
+#!/bin/bash
+# Managed by "latchkey install dracut", which overwrites it: do not edit.
+#
+# dracut module latchkey: brings the program, its units, its configuration and the kernel's bcachefs into the image.
+# dracut sources this file with bash while it builds; nothing of it runs at boot.
+# Works with dracut 106 to 112. Other modules are named without their numbers, which moved between releases.
+
+# A hostonly image gets disk drivers for what dracut takes for the device of "/". For a bcachefs of several members that is
+# "/dev/a:/dev/b", which is no device, so the image would have no disk driver at all: name the members ourselves.
+latchkey_name_members() {
+    local _type _source _device
+    local -a _devices
+    [[ ${hostonly-} ]] || return 0
+    read -r _type _source < <(findmnt --noheadings --nofsroot --output FSTYPE,SOURCE --target / 2> /dev/null)
+    [[ $_type == bcachefs ]] || return 0
+    IFS=: read -r -a _devices <<< "$_source"
+    for _device in "${_devices[@]}"; do
+        [[ -b $_device ]] || continue
+        # One by one: dracut 106 leaves its loop at the first device that it knows already.
+        push_host_devs "$_device"
+        # shellcheck disable=SC2034
+        host_fs_types["$_device"]=bcachefs
+    done
+}
+
+# called by dracut
+check() {
+    # shellcheck disable=SC2154  # set by dracut
+    [[ ${mount_needs-} ]] && return 1
+    # shellcheck disable=SC2154
+    require_binaries /usr/bin/latchkey "$systemdutildir"/systemd systemd-ask-password || return 1
+    latchkey_name_members
+    return 0
+}
+
+# called by dracut
+depends() {
+    local _module _path
+    # Those that this release has: before 103 the question was part of the systemd module. A name that does not exist would
+    # keep us out of the image.
+    for _module in systemd systemd-initrd systemd-ask-password dracut-systemd; do
+        for _path in "${dracutbasedir-/usr/lib/dracut}"/modules.d/[0-9][0-9]"$_module"; do
+            [[ -d $_path ]] && echo "$_module"
+        done
+    done
+    return 0
+}
+
+# called by dracut
+installkernel() {
+    local _root_type
+    # hostonly= : wanted although this machine may be running from another filesystem while the image is made.
+    hostonly='' instmods bcachefs
+    # The filesystem asks the kernel's crypto API for these by name, so they are no dependencies of the module. Newer kernels
+    # have them as library code: instmods passes over what a kernel lacks.
+    hostonly='' instmods \
+        crypto-chacha20 crypto-poly1305 crypto-sha256 crypto-crc32c crypto-xxhash64 crypto-lz4 crypto-lz4hc crypto-zstd \
+        chacha20poly1305 crc64
+
+    _root_type=$(findmnt --noheadings --output FSTYPE --target / 2> /dev/null)
+    # shellcheck disable=SC2154
+    if [[ $_root_type == bcachefs ]] && ! modinfo -k "$kernel" bcachefs &> /dev/null; then
+        derror "latchkey: kernel $kernel has no bcachefs module, and / is a bcachefs: this image cannot mount it."
+        derror "latchkey: the module left the kernel with 6.18: install the DKMS package of bcachefs for this kernel."
+    fi
+    return 0
+}
+
+# A stripped program is plain Bun: it ignores what it should do and takes orders from its arguments. Better no image.
+latchkey_refuse() {
+    dfatal "latchkey: $*"
+    dfatal "latchkey: no image is made with a program that does not work; the old image stays as it is."
+    # dracut does not look at what install() returns.
+    exit 1
+}
+
+latchkey_install_program() {
+    local _wanted _answer
+    _wanted=$("${dracutsysrootdir-}"/usr/bin/latchkey --version 2> /dev/null)
+    [[ $_wanted == "latchkey "* ]] \
+        || latchkey_refuse "/usr/bin/latchkey answers --version with '$_wanted': it was stripped or is damaged"
+
+    inst_binary /usr/bin/latchkey || latchkey_refuse "/usr/bin/latchkey could not be copied into the image"
+    # Named too, because dracut finds libraries by running the loader, which it cannot in a foreign root.
+    inst_libdir_file 'libc.so.6' 'libm.so.6' 'libpthread.so.0' 'libdl.so.2'
+
+    # dracut strips all executable files after the modules have had their turn. This variable is read then, so it wins over
+    # the configuration and over --strip. ("latchkey install" looks into the finished image as well.)
+    # shellcheck disable=SC2034
+    do_strip=no
+
+    # shellcheck disable=SC2154
+    if _answer=$("$initdir"/usr/bin/latchkey --version 2> /dev/null); then
+        [[ $_answer == "$_wanted" ]] \
+            || latchkey_refuse "the copy in the image answers --version with '$_answer', not '$_wanted'"
+    else
+        # A temporary directory mounted noexec: nothing can be run there, so compare.
+        [[ $(sha256sum < "$initdir"/usr/bin/latchkey) == "$(sha256sum < "${dracutsysrootdir-}"/usr/bin/latchkey)" ]] \
+            || latchkey_refuse "the copy in the image does not run, and differs from /usr/bin/latchkey"
+    fi
+}
+
+# The configuration and the tokens, also into an image that is not hostonly: without them it could open less than this one.
+latchkey_install_configuration() {
+    local _file
+    while IFS= read -r -d '' _file; do
+        _file=${_file#"${dracutsysrootdir-}"}
+        if [[ $_file == *.key ]]; then
+            dwarn "latchkey: left $_file out: a key does not belong in an image that anyone with the disk can read."
+        else
+            inst_simple "$_file"
+        fi
+    done < <(find "${dracutsysrootdir-}"/etc/latchkey -type f -print0 2> /dev/null)
+}
+
+# called by dracut
+install() {
+    local _unit
+    latchkey_install_program
+    latchkey_install_configuration
+
+    # What the second question and the mount need. With mount.bcachefs a root of several members is mounted by it, without it
+    # by latchkey.
+    inst_multiple -o bcachefs mount.bcachefs
+    inst_multiple systemctl udevadm rm
+
+    # shellcheck disable=SC2154
+    for _unit in latchkey.service latchkey-fallback.service; do
+        inst_simple "$moddir/$_unit" "$systemdsystemunitdir/$_unit"
+        # shellcheck disable=SC2154
+        $SYSTEMCTL -q --root "$initdir" add-wants initrd.target "$_unit"
+    done
+    for _unit in systemd-fsck-root.service sysroot.mount; do
+        inst_simple "$moddir/sysroot-latchkey.conf" "$systemdsystemunitdir/$_unit.d/latchkey.conf"
+    done
+    inst_script "$moddir/latchkey-fallback.sh" /usr/lib/latchkey/fallback
+
+    # The reason again, just above the emergency shell or before the power goes off.
+    inst_hook emergency 50 "$moddir/latchkey-refused.sh"
+    inst_hook shutdown-emergency 50 "$moddir/latchkey-refused.sh"
+}

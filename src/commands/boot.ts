@@ -1,0 +1,67 @@
+import type { Command } from "commander";
+import { loadPlan } from "../config/load.ts";
+import { monotonicClock } from "../system/clock.ts";
+import { asLatchkeyError, exitStatus } from "../system/errors.ts";
+import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
+import { RunDirectory } from "../system/run-directory.ts";
+import { handOver, planHandover } from "../unlock/handover.ts";
+import { unlockVolumes } from "../unlock/unlock.ts";
+import { build, version } from "../version.ts";
+import { assembleProviders, assembleSources } from "./assemble.ts";
+import { abortOnSignals } from "./interrupt.ts";
+import { acts, print } from "./run.ts";
+
+interface Options {
+  readonly config?: string;
+}
+
+/**
+ * Seconds the event loop may stand still before the process ends itself. The longest thing that may block it is one key
+ * derivation, where the worker could not start: 4 s under emulation.
+ */
+const DEAD_MANS_SECONDS = 60;
+
+export function registerBoot(program: Command): void {
+  const command = program
+    .command("boot")
+    .summary("the initrd's entry: plan, race, open, report")
+    .description(
+      "Opens every configured volume while the machine boots: runs in the initrd, asks when nothing else has the key, leaves a report in /run/latchkey. Whatever goes wrong, it ends, and the system's own way in follows.",
+    )
+    .option("--config <file>", "configuration file")
+    .addHelpText("after", "\nExample (in a unit of the initrd):\n  ExecStart=/usr/bin/latchkey boot");
+  acts(command, async (options: Options) => {
+    hardenProcess();
+    const disarm = armDeadMansSwitch(DEAD_MANS_SECONDS);
+    const announce = (line: string): void => print(`latchkey: ${line}`);
+    const plan = loadPlan({ mode: "boot", configFile: options.config });
+    if (!plan.enabled) {
+      announce("switched off by rd.latchkey=0");
+      return exitStatus.done;
+    }
+    for (const warning of plan.warnings) announce(`warning: ${warning}`);
+    const directory = new RunDirectory();
+    const signal = abortOnSignals();
+    const report = await unlockVolumes(
+      {
+        plan,
+        providers: assembleProviders(),
+        sources: assembleSources(plan),
+        clock: monotonicClock,
+        version,
+        build,
+        announce,
+      },
+      signal,
+    );
+    try {
+      directory.create();
+      handOver(directory, report, planHandover(plan, report));
+    } catch (thrown) {
+      // What is open stays open: a full /run must not stop the boot.
+      announce(asLatchkeyError(thrown).message);
+    }
+    disarm();
+    return exitStatus[report.outcome ?? "failed"];
+  });
+}

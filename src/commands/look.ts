@@ -1,0 +1,38 @@
+import type { Plan, VolumePlan } from "../config/plan.ts";
+import type { FoundVolume } from "../providers/provider.ts";
+import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import { assembleProviders } from "./assemble.ts";
+
+/** A volume of the plan as it is on this machine now: found, or the reason it is not. */
+export type Looked =
+  | { readonly volume: VolumePlan; readonly found: FoundVolume; readonly notes: readonly string[] }
+  | { readonly volume: VolumePlan; readonly error: LatchkeyError; readonly notes: readonly string[] };
+
+/** Looks at every volume of the plan once, waiting for none. */
+export async function lookAt(plan: Plan): Promise<readonly Looked[]> {
+  const providers = assembleProviders();
+  return await Promise.all(
+    plan.volumes.map(async (volume) => {
+      const notes: string[] = [];
+      try {
+        const provider = providers.get(volume.kind);
+        if (!provider) {
+          throw new LatchkeyError(
+            "unlock/no-provider",
+            `${volume.name}: this version of latchkey cannot open ${volume.kind}`,
+          );
+        }
+        const found = await provider.find(volume, {
+          signal: new AbortController().signal,
+          deviceTimeout: 0,
+          memberTimeout: 0,
+          allowDegraded: true,
+          note: (text) => notes.push(text),
+        });
+        return { volume, found, notes };
+      } catch (thrown) {
+        return { volume, error: asLatchkeyError(thrown), notes };
+      }
+    }),
+  );
+}

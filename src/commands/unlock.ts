@@ -1,0 +1,106 @@
+import { type Command, Option } from "commander";
+import { loadPlan } from "../config/load.ts";
+import type { Plan } from "../config/plan.ts";
+import { planToJson } from "../config/plan-json.ts";
+import { planToText } from "../config/plan-text.ts";
+import type { Destination } from "../providers/bcachefs/keys.ts";
+import { GivenSource } from "../sources/given-source.ts";
+import { monotonicClock } from "../system/clock.ts";
+import { exitStatus, LatchkeyError } from "../system/errors.ts";
+import { hardenProcess } from "../system/hardening.ts";
+import type { Report, VolumeRecord } from "../unlock/report.ts";
+import { unlockVolumes } from "../unlock/unlock.ts";
+import { build, version } from "../version.ts";
+import { assembleProviders, assembleSources } from "./assemble.ts";
+import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
+import { abortOnSignals } from "./interrupt.ts";
+import { acts, print, printError, printJson, printReportedError, printWarning } from "./run.ts";
+import { planFor } from "./volume-argument.ts";
+
+interface Options extends CredentialOptions {
+  readonly config?: string;
+  readonly keyring: Destination;
+  readonly dryRun?: true;
+  readonly json?: true;
+}
+
+export function registerUnlock(program: Command): void {
+  const command = program
+    .command("unlock")
+    .argument("<volume|device>", "a volume or pool of the configuration, a path, or UUID=…")
+    .summary("open a volume now")
+    .description(
+      "Opens one volume now. Without options its configured sources race and then a question is asked; a device that is in no configuration is asked for. For bcachefs the key goes into a kernel keyring, where mount finds it.",
+    );
+  addPassphraseFile(command)
+    .option("--key-file <file>", "take this file's bytes as they are, or those of standard input (-)")
+    .addOption(
+      new Option("--keyring <name>", "the kernel keyring a bcachefs key goes to")
+        .choices(["user", "session", "user_session"])
+        .default("user"),
+    )
+    .option("--dry-run", "show the plan and change nothing")
+    .option("--config <file>", "configuration file", undefined)
+    .option("--json", "print the plan or the report as JSON")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  sudo latchkey unlock root\n  sudo latchkey unlock /dev/sdb1 --passphrase-file - < secret",
+    );
+  acts(command, async (argument: string, options: Options) => {
+    hardenProcess();
+    const whole = loadPlan({ mode: "strict", configFile: options.config });
+    const plan = planFor(argument, whole);
+    for (const warning of plan.warnings) printWarning(warning);
+    if (options.dryRun) {
+      if (options.json) printJson(planToJson(plan));
+      else print(planToText(plan));
+      return exitStatus.done;
+    }
+    const report = await openNow(plan, options);
+    if (options.json) printJson(report);
+    return tell(report, options.json === true);
+  });
+}
+
+async function openNow(plan: Plan, options: Options): Promise<Report> {
+  const volumes = plan.volumes.map(({ name }) => name);
+  const given = givenCredential(options);
+  const sources = given ? [new GivenSource(given.name, given.secret, volumes)] : assembleSources(plan);
+  return await unlockVolumes(
+    {
+      // By hand nobody waits for disks that may still be spinning up; what is there is there.
+      plan: { ...plan, deviceTimeout: 0, memberTimeout: 0 },
+      providers: assembleProviders({ keyring: options.keyring }),
+      sources,
+      clock: monotonicClock,
+      version,
+      build,
+      announce: () => undefined,
+    },
+    abortOnSignals(),
+  );
+}
+
+/** One line for each volume: facts to standard output, errors to standard error. */
+function tell(report: Report, quiet: boolean): number {
+  for (const volume of report.volumes) {
+    if (volume.error) printReportedError(volume.error);
+    else if (volume.standing === "unencrypted") {
+      return printError(
+        new LatchkeyError("unlock/not-encrypted", `${volume.name}: ${volume.description} is not encrypted`),
+      );
+    } else if (!quiet) print(`${volume.name}: ${sentence(volume)}`);
+  }
+  return exitStatus[report.outcome ?? "failed"];
+}
+
+function sentence({ standing, description, opened_by }: VolumeRecord): string {
+  switch (standing) {
+    case "opened":
+      return `${description} opened by ${opened_by}`;
+    case "already-open":
+      return `${description} is already open: nothing to do`;
+    default:
+      return `${description ?? ""} ${standing}`.trim();
+  }
+}

@@ -1,0 +1,41 @@
+import { isAbsolute, resolve } from "node:path";
+import { parseDeviceReference } from "../config/device-reference.ts";
+import type { Plan, VolumePlan } from "../config/plan.ts";
+import { LatchkeyError } from "../system/errors.ts";
+
+/**
+ * The part of the plan that a person named on the command line: a volume, with the pool it belongs to; a pool; or else a
+ * device (`UUID=…` or a path), which becomes a volume of its own with a question as its source.
+ * @throws LatchkeyError usage/unknown-volume
+ */
+export function planFor(argument: string, plan: Plan): Plan {
+  const pools = plan.pools.filter(({ name, volumes }) => name === argument || volumes.includes(argument));
+  const names = new Set([argument, ...pools.flatMap(({ volumes }) => volumes)]);
+  const known = plan.volumes.filter(({ name }) => names.has(name));
+  if (known.length > 0) return { ...plan, volumes: known, pools };
+  return { ...plan, volumes: [volumeAt(argument, plan)], pools: [] };
+}
+
+function volumeAt(argument: string, plan: Plan): VolumePlan {
+  const isTag = /^[A-Z]+=/.test(argument);
+  if (!isTag && !argument.includes("/")) throw unknownVolume(argument, plan);
+  const parsed = parseDeviceReference(isTag || isAbsolute(argument) ? argument : resolve(argument));
+  if ("problem" in parsed) throw new LatchkeyError("usage/unknown-volume", `${argument}: ${parsed.problem}`);
+  return {
+    name: argument,
+    kind: "bcachefs",
+    certainty: "stated",
+    devices: [parsed.value],
+    sources: [{ kind: "prompt" }],
+    isRoot: false,
+    requireEncrypted: false,
+    origin: { file: "command line" },
+  };
+}
+
+function unknownVolume(argument: string, plan: Plan): LatchkeyError {
+  const known = [...plan.volumes, ...plan.pools].map(({ name }) => name).join(", ");
+  return new LatchkeyError("usage/unknown-volume", `there is no volume or pool named ${argument}`, {
+    hint: `${known === "" ? "none are configured" : `known are ${known}`}; a device is named by its path or as UUID=…`,
+  });
+}

@@ -1,0 +1,112 @@
+import type { Crypttab } from "./crypttab.ts";
+import { isSameReference, parseDeviceList } from "./device-reference.ts";
+import type { Fstab, FstabEntry } from "./fstab.ts";
+import { type KernelCommandLine, kernelCommandLineOrigin } from "./kernel-command-line.ts";
+import type { Certainty, DeviceReference } from "./plan.ts";
+import type { Problem } from "./problems.ts";
+import type { StatedVolume } from "./toml-volumes.ts";
+import { nameFromMountPoint } from "./volume-name.ts";
+
+/** Volumes that nobody wrote down for latchkey, but that the system is about to mount. */
+export interface FoundVolumes {
+  readonly volumes: readonly (StatedVolume & { readonly isRoot: boolean })[];
+  readonly problems: readonly Problem[];
+}
+
+/** What the initrd mounts according to `root=` and fstab, where it is a bcachefs or may be one. */
+export function findVolumes(
+  kernel: KernelCommandLine,
+  fstab: Fstab | undefined,
+  crypttab: Crypttab | undefined,
+): FoundVolumes {
+  const root = findRoot(kernel, crypttab);
+  const mounts = (fstab?.entries ?? [])
+    .filter((entry) => isMountedInInitrd(entry) && entry.type === "bcachefs")
+    .filter((entry) => !isRootMount(entry) || takesRootFromFstab(kernel) || isAboutRoot(entry, root))
+    .map((entry) => findMount(entry, fstab?.file ?? "fstab"));
+  return {
+    volumes: [...root.volumes, ...mounts.flatMap(({ volumes }) => volumes)],
+    problems: [...root.problems, ...mounts.flatMap(({ problems }) => problems)],
+  };
+}
+
+/** fstab's line for the root counts beside `root=` when it names the same device: then it tells the type. */
+function isAboutRoot(entry: FstabEntry, root: FoundVolumes): boolean {
+  const listed = parseDeviceList(entry.device);
+  if ("problem" in listed) return false;
+  return root.volumes.some(({ devices }) =>
+    devices.some((device) => listed.value.some((other) => isSameReference(device, other))),
+  );
+}
+
+/** `root=fstab` is NixOS's way (systemd-fstab-generator(8)); without any `root=` fstab is all there is. */
+export function takesRootFromFstab({ root }: KernelCommandLine): boolean {
+  return root === undefined || root === "" || root === "fstab";
+}
+
+/** In an initrd the root is `/sysroot`; in the system's own fstab it is `/`. */
+export function isRootMount({ mountPoint }: FstabEntry): boolean {
+  return mountPoint === "/" || /^\/sysroot\/?$/.test(mountPoint);
+}
+
+/** What systemd mounts before it leaves the initrd: root, /usr, `x-initrd.mount` (systemd.mount(5)), and NixOS's /sysroot. */
+function isMountedInInitrd(entry: FstabEntry): boolean {
+  if (isRootMount(entry)) return true;
+  if (entry.options.includes("noauto")) return false;
+  return (
+    entry.mountPoint === "/usr" || entry.mountPoint.startsWith("/sysroot/") || entry.options.includes("x-initrd.mount")
+  );
+}
+
+function findRoot(kernel: KernelCommandLine, crypttab: Crypttab | undefined): FoundVolumes {
+  const certainty = rootCertainty(kernel.rootType);
+  if (takesRootFromFstab(kernel) || certainty === undefined) return { volumes: [], problems: [] };
+  const parsed = parseDeviceList(kernel.root ?? "");
+  if ("problem" in parsed) {
+    // Other programs have forms of their own (`nfs:…`, `gpt-auto`, `ZFS=…`): no concern of ours, unless it is to be a bcachefs.
+    const text = `latchkey cannot tell which device this is: ${parsed.problem}`;
+    return { volumes: [], problems: certainty === "stated" ? [warning(kernelCommandLineOrigin, "root", text)] : [] };
+  }
+  const devices = parsed.value;
+  if (certainty === "if-bcachefs" && devices.some((device) => isOpenedBySystem(device, kernel, crypttab))) {
+    return { volumes: [], problems: [] };
+  }
+  const origin = kernelCommandLineOrigin;
+  return { volumes: [{ name: "root", kind: "bcachefs", certainty, devices, origin, isRoot: true }], problems: [] };
+}
+
+/** `rootfstype=` may be a list, which the kernel tries in turn; none at all means that the device tells. */
+function rootCertainty(type: string | undefined): Certainty | undefined {
+  const types = (type ?? "auto").split(",");
+  if (!types.some((name) => ["bcachefs", "auto", ""].includes(name))) return undefined;
+  return types.every((name) => name === "bcachefs") ? "stated" : "if-bcachefs";
+}
+
+/**
+ * A mapping that the system itself opens appears only after somebody has answered the system's own question, so waiting
+ * for it could hold up that question. And a kernel's own name for "not a disk" is never waited for.
+ */
+function isOpenedBySystem(device: DeviceReference, kernel: KernelCommandLine, crypttab: Crypttab | undefined): boolean {
+  if (device.by !== "path") return false;
+  if (device.path === "/dev/nfs" || device.path === "/dev/cifs" || /^\/dev\/ram\d*$/.test(device.path)) return true;
+  const mapping = /^\/dev\/mapper\/(.+)$/.exec(device.path)?.[1];
+  if (mapping === undefined) return false;
+  const promised = [...kernel.mappings, ...(crypttab?.entries ?? []).map((entry) => entry.name)];
+  return mapping.startsWith("luks-") || promised.includes(mapping);
+}
+
+function findMount(entry: FstabEntry, file: string): FoundVolumes {
+  const origin = { file, line: entry.line };
+  const parsed = parseDeviceList(entry.device);
+  if ("problem" in parsed) return { volumes: [], problems: [warning(origin, undefined, `${parsed.problem}: ignored`)] };
+  const name = nameFromMountPoint(entry.mountPoint);
+  const isRoot = isRootMount(entry);
+  return {
+    volumes: [{ name, kind: "bcachefs", certainty: "stated", devices: parsed.value, origin, isRoot }],
+    problems: [],
+  };
+}
+
+function warning(origin: Problem["origin"], key: string | undefined, text: string): Problem {
+  return { severity: "warning", code: "config/invalid-value", origin, ...(key === undefined ? {} : { key }), text };
+}

@@ -1,0 +1,65 @@
+import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import { type Crypttab, parseCrypttab } from "./crypttab.ts";
+import { type Fstab, parseFstab } from "./fstab.ts";
+import { parseKernelCommandLine } from "./kernel-command-line.ts";
+import { makePlan } from "./make-plan.ts";
+import type { Plan } from "./plan.ts";
+import { type Problem, problemLine, refuseErrors } from "./problems.ts";
+import { type ReadText, readTextFile } from "./read-text.ts";
+import { parseToml, type TomlConfiguration } from "./toml.ts";
+
+export const configurationFile = "/etc/latchkey/latchkey.toml";
+
+export interface LoadOptions {
+  /**
+   * `strict` for commands that a person runs: an error in the configuration ends them.
+   * `boot`: nothing does. What is wrong is left out with a warning, and the plan is made of what is left.
+   */
+  readonly mode: "strict" | "boot";
+  /** Named by `--config`: then it must be there. */
+  readonly configFile?: string | undefined;
+  readonly read?: ReadText;
+  /** Instead of /proc/cmdline. */
+  readonly kernelCommandLine?: string | undefined;
+}
+
+/**
+ * Reads latchkey.toml, the kernel command line, fstab and crypttab, and makes the plan. Files that are not there are fine.
+ * @throws LatchkeyError in strict mode only, with outcome `configuration`
+ */
+export function loadPlan({ mode, configFile, read = readTextFile, kernelCommandLine }: LoadOptions): Plan {
+  const problems: Problem[] = [];
+  /** The file's content as data; a file that cannot be read is a problem of the plan, not of the caller. */
+  const parsed = <T>(path: string, severity: Problem["severity"], parse: (text: string, file: string) => T) => {
+    try {
+      const text = read(path);
+      return text === undefined ? undefined : parse(text, path);
+    } catch (thrown) {
+      if (mode === "strict" && !(thrown instanceof LatchkeyError)) throw thrown;
+      const text = asLatchkeyError(thrown).message.replace(`${path}: `, "");
+      problems.push({ severity, code: "config/unreadable", origin: { file: path }, text });
+      return undefined;
+    }
+  };
+
+  const toml = parsed<TomlConfiguration>(configFile ?? configurationFile, "error", (text, file) =>
+    parseToml(text, file),
+  );
+  if (configFile !== undefined && toml === undefined && problems.length === 0) {
+    problems.push({
+      severity: "error",
+      code: "config/unreadable",
+      origin: { file: configFile },
+      text: "no such file",
+    });
+  }
+  const commandLine = kernelCommandLine ?? parsed("/proc/cmdline", "warning", (text) => text) ?? "";
+  const made = makePlan({
+    toml,
+    kernel: parseKernelCommandLine(commandLine),
+    fstab: parsed<Fstab>("/etc/fstab", "warning", parseFstab),
+    crypttab: parsed<Crypttab>("/etc/crypttab", "warning", parseCrypttab),
+  });
+  if (mode === "strict") refuseErrors([...problems, ...made.problems]);
+  return { ...made.plan, warnings: [...problems.map(problemLine), ...made.plan.warnings] };
+}

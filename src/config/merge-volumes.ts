@@ -1,0 +1,103 @@
+import { areBothUuids, isSameReference, printDeviceReference } from "./device-reference.ts";
+import type { DeviceReference } from "./plan.ts";
+import type { Problem } from "./problems.ts";
+import type { StatedVolume } from "./toml-volumes.ts";
+import { uniqueName } from "./volume-name.ts";
+
+/** A statement about a volume, on its way to one plan. */
+export interface Candidate extends StatedVolume {
+  readonly isRoot: boolean;
+  /** Somebody wrote it down for latchkey; otherwise latchkey found it by itself. */
+  readonly isConfigured: boolean;
+}
+
+export interface MergedVolumes {
+  readonly volumes: readonly Candidate[];
+  /** For each name that was given up because two names meant one device: the name that stayed. */
+  readonly renamed: ReadonlyMap<string, string>;
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * One volume for each thing to open, from statements in order of precedence: the first gives name, kind and devices, the later
+ * ones what is missing. Statements are about one volume when they share a device; when two places of the configuration give
+ * it one name; and when latchkey would give what it found the name of a volume that is configured, unless their UUIDs show
+ * that they differ: `root=/dev/sda2` and a volume "root" with `UUID=…` are taken to be the same.
+ */
+export function mergeVolumes(candidates: readonly Candidate[]): MergedVolumes {
+  let volumes: readonly Candidate[] = [];
+  const renamed = new Map<string, string>();
+  const problems: Problem[] = [];
+  for (const candidate of candidates) {
+    const known = sameVolumes(volumes, candidate);
+    const [first, ...others] = known;
+    if (first === undefined) {
+      const name = uniqueName(candidate.name, (taken) => volumes.some((volume) => volume.name === taken));
+      volumes = [...volumes, { ...candidate, name }];
+      continue;
+    }
+    let merged = first;
+    for (const other of [...others, candidate]) {
+      if (other.isConfigured && other.name !== merged.name) {
+        renamed.set(other.name, merged.name);
+        problems.push(twoNames(merged, other));
+      }
+      merged = together(merged, other);
+    }
+    volumes = volumes
+      .filter((volume) => !others.includes(volume))
+      .map((volume) => (volume === first ? merged : volume));
+  }
+  return { volumes: volumes.filter((volume) => volume.devices.length > 0), renamed, problems };
+}
+
+function sameVolumes(volumes: readonly Candidate[], candidate: Candidate): readonly Candidate[] {
+  const byDevice = volumes.filter((volume) => sharesDevice(volume.devices, candidate.devices));
+  if (byDevice.length > 0) return byDevice;
+  return volumes.filter((volume) => {
+    if (volume.name !== candidate.name || !volume.isConfigured) return false;
+    return candidate.isConfigured || !areKnownToDiffer(volume.devices, candidate.devices);
+  });
+}
+
+function together(first: Candidate, second: Candidate): Candidate {
+  const sources = first.sources ?? second.sources;
+  return {
+    ...first,
+    certainty: first.certainty === "stated" ? "stated" : second.certainty,
+    devices: sharesDevice(first.devices, second.devices)
+      ? union(first.devices, second.devices)
+      : firstDevices(first, second),
+    isRoot: first.isRoot || second.isRoot,
+    isConfigured: first.isConfigured || second.isConfigured,
+    ...(sources === undefined ? {} : { sources }),
+  };
+}
+
+/** A volume whose devices were all mistyped gets those that latchkey found under its name, and keeps its sources. */
+function firstDevices(first: Candidate, second: Candidate): readonly DeviceReference[] {
+  return first.devices.length > 0 ? first.devices : second.devices;
+}
+
+function sharesDevice(some: readonly DeviceReference[], others: readonly DeviceReference[]): boolean {
+  return some.some((one) => others.some((other) => isSameReference(one, other)));
+}
+
+function areKnownToDiffer(some: readonly DeviceReference[], others: readonly DeviceReference[]): boolean {
+  return some.some((one) => others.some((other) => areBothUuids(one, other) && !isSameReference(one, other)));
+}
+
+function union(some: readonly DeviceReference[], others: readonly DeviceReference[]): readonly DeviceReference[] {
+  return [...some, ...others.filter((other) => !some.some((one) => isSameReference(one, other)))];
+}
+
+function twoNames(first: Candidate, second: Candidate): Problem {
+  const shared = first.devices.find((one) => second.devices.some((other) => isSameReference(one, other)));
+  const device = shared === undefined ? "the same device" : printDeviceReference(shared);
+  return {
+    severity: "warning",
+    code: "config/invalid-value",
+    origin: second.origin,
+    text: `volumes "${first.name}" and "${second.name}" both name ${device}: taken as one, "${first.name}"`,
+  };
+}

@@ -1,0 +1,27 @@
+import { z } from "zod";
+import type { SourceKind, SourcePlan } from "./plan.ts";
+
+/**
+ * How the configuration of one source is read. A source that joins adds its variant to SourcePlan and one entry to
+ * `sourcesOfThisVersion`; nothing else here has to know it.
+ */
+export interface SourceEntry {
+  readonly kind: SourceKind;
+  /**
+   * From the table `volumes.NAME.KIND`, undefined where there is none, to what the source needs: one plan, or several (two
+   * sticks). Each schema names its own errors in words; keys it does not know are errors too.
+   */
+  readonly settings: z.ZodType<readonly SourcePlan[]>;
+}
+
+const prompt: SourceEntry = {
+  kind: "prompt",
+  settings: z
+    .undefined({ error: "prompt has no settings" })
+    .transform((): readonly SourcePlan[] => [{ kind: "prompt" }]),
+};
+
+export const sourcesOfThisVersion: readonly SourceEntry[] = [prompt];
+
+/** Every source that latchkey is to have (design): a name that is here but not above is no spelling mistake. */
+export const allSourceKinds: readonly SourceKind[] = ["clevis", "usb", "keyfile", "prompt", "remote", "vault"];

@@ -1,0 +1,256 @@
+import type { DeviceReference, VolumePlan } from "../../config/plan.ts";
+import { type BlockDevice, type BlockDevices, referenceText } from "../../system/block-devices.ts";
+import type { Clock } from "../../system/clock.ts";
+import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
+import type { FindContext } from "../provider.ts";
+import { type FilesystemView, type MemberDevice, memberText, viewFilesystem } from "./members.ts";
+import { readSuperblock } from "./read.ts";
+
+/** Milliseconds one device may take for its superblocks; a dying disk takes minutes and must not hold up the others. */
+const PROBE_LIMIT = 5000;
+/** Devices looked at side by side. */
+const PROBES_AT_ONCE = 4;
+/** How many missing members a message names. */
+const MEMBERS_NAMED = 4;
+
+/** These may pass: the device is still coming up. */
+const transient: ReadonlySet<string> = new Set(["device/missing", "device/unreadable", "device/no-answer"]);
+
+/**
+ * Waits for the devices of one bcachefs volume, each wait with its limit.
+ *
+ * A udev link is believed only as far as the superblock agrees, and where there is none every block device is asked:
+ * libblkid before 2.39 does not know current superblocks, 2.41 had a regression, and after `device add` udev may show an
+ * old UUID (bcachefs-tools issue 267). Further members are found by the internal UUID over all block devices.
+ */
+export class FilesystemSearch {
+  readonly #volume: VolumePlan;
+  readonly #context: FindContext;
+  readonly #devices: BlockDevices;
+  readonly #clock: Clock;
+  /** Paths that did not answer in time; not asked again. */
+  readonly #silent = new Set<string>();
+  /** Why devices that look like bcachefs cannot be used: perhaps the members that will be missing. */
+  readonly #broken = new Set<string>();
+  #lastError: LatchkeyError | undefined;
+
+  constructor(volume: VolumePlan, context: FindContext, devices: BlockDevices, clock: Clock) {
+    this.#volume = volume;
+    this.#context = context;
+    this.#devices = devices;
+    this.#clock = clock;
+  }
+
+  /** @throws LatchkeyError as Provider.find */
+  async run(): Promise<FilesystemView> {
+    const view = await this.#allMembers(await this.#firstDevice());
+    for (const note of view.notes) this.#context.note(note);
+    return view;
+  }
+
+  async #firstDevice(): Promise<MemberDevice> {
+    const wanted = this.#volume.devices.map(referenceText).join(", ");
+    let isWaiting = false;
+    for await (const _ of this.#wakeups(this.#context.deviceTimeout)) {
+      const found = await this.#look();
+      if (found) return found;
+      if (!isWaiting) this.#context.note(`waiting for ${wanted}`);
+      isWaiting = true;
+    }
+    this.#throwIfInterrupted();
+    if (this.#lastError) throw this.#lastError;
+    throw new LatchkeyError(
+      "bcachefs/device-missing",
+      `volume ${this.#volume.name}: ${wanted} did not appear within ${seconds(this.#context.deviceTimeout)}`,
+      { hint: "is the disk connected, and is the driver of its controller in the initrd?" },
+    );
+  }
+
+  /**
+   * One look at what the plan names, in its order.
+   * @returns undefined while it is worth waiting
+   */
+  async #look(): Promise<MemberDevice | undefined> {
+    let mayStillCome = false;
+    for (const reference of this.#volume.devices) {
+      try {
+        const found = (await this.#atReference(reference)) ?? (await this.#bySuperblock(reference));
+        if (found) return found;
+        mayStillCome = true;
+      } catch (thrown) {
+        this.#lastError = asLatchkeyError(thrown);
+        if (transient.has(this.#lastError.code)) mayStillCome = true;
+      }
+    }
+    if (!mayStillCome && this.#lastError) throw this.#lastError;
+    return undefined;
+  }
+
+  /** The device at the path or udev's link, if it is what the reference says. */
+  async #atReference(reference: DeviceReference): Promise<MemberDevice | undefined> {
+    const path = await this.#devices.resolve(reference);
+    if (path === undefined) return undefined;
+    if (!namesFilesystem(reference)) return await this.#probe({ path, isHeld: false });
+    try {
+      const found = await this.#probe({ path, isHeld: false });
+      return isNamedBy(reference, found) ? found : undefined;
+    } catch (thrown) {
+      this.#lastError = asLatchkeyError(thrown);
+      if (this.#lastError.code === "device/permission-denied") throw thrown;
+      return undefined;
+    }
+  }
+
+  /** UUID= and LABEL= found by our own probe of every block device. */
+  async #bySuperblock(reference: DeviceReference): Promise<MemberDevice | undefined> {
+    if (!namesFilesystem(reference)) return undefined;
+    const found = await this.#scan((device) => isNamedBy(reference, device));
+    const filesystems = new Set(found.map(({ superblock }) => superblock.internalUuid));
+    if (filesystems.size > 1) {
+      throw new LatchkeyError(
+        "bcachefs/ambiguous",
+        `${referenceText(reference)} names ${filesystems.size} different bcachefs file systems: ${found.map(({ path }) => path).join(", ")}`,
+        { hint: "disconnect one of them, or name the volume by another tag" },
+      );
+    }
+    return found[0];
+  }
+
+  async #allMembers(first: MemberDevice): Promise<FilesystemView> {
+    let view = viewFilesystem([first]);
+    // Most file systems have one device: then there is nothing to search for.
+    if (view.missing.length === 0 && this.#volume.devices.length === 1) return view;
+    let isWaiting = false;
+    for await (const _ of this.#wakeups(this.#context.memberTimeout)) {
+      view = await this.#viewWith(first);
+      if (view.missing.length === 0) return view;
+      if (!isWaiting) this.#context.note(`waiting for ${missingText(view)} of volume ${this.#volume.name}`);
+      isWaiting = true;
+    }
+    this.#throwIfInterrupted();
+    for (const reason of this.#broken) this.#context.note(reason);
+    const waited = `within ${seconds(this.#context.memberTimeout)}`;
+    if (this.#context.allowDegraded) {
+      this.#context.note(`going on degraded: ${missingText(view)} did not appear ${waited}`);
+      return view;
+    }
+    for (const note of view.notes) this.#context.note(note);
+    throw new LatchkeyError(
+      "bcachefs/members-missing",
+      `volume ${this.#volume.name}: ${missingText(view)} did not appear ${waited}`,
+      { hint: "connect them, or allow a degraded start (policy allow_degraded)" },
+    );
+  }
+
+  async #viewWith(first: MemberDevice): Promise<FilesystemView> {
+    const isOurs = ({ superblock }: MemberDevice): boolean => superblock.internalUuid === first.superblock.internalUuid;
+    const byPath = new Map([[first.path, first]]);
+    for (const device of await this.#scan(isOurs)) byPath.set(device.path, device);
+    for (const reference of this.#volume.devices) {
+      // Image files and the like are in no list of block devices.
+      const path = await this.#devices.resolve(reference).catch(() => undefined);
+      if (path === undefined || byPath.has(path)) continue;
+      const named = await this.#probe({ path, isHeld: false }).catch(() => undefined);
+      if (named && isOurs(named)) byPath.set(path, named);
+    }
+    const [newest = first, ...others] = byPath.values();
+    return viewFilesystem([newest, ...others]);
+  }
+
+  /**
+   * Every block device with a good bcachefs superblock that the test accepts. What cannot be read is passed over, unless
+   * it is for lack of rights: then waiting would help nobody.
+   */
+  async #scan(accepts: (device: MemberDevice) => boolean): Promise<readonly MemberDevice[]> {
+    const queue = [...(await this.#devices.list())];
+    const found: MemberDevice[] = [];
+    let denied: LatchkeyError | undefined;
+    const work = async (): Promise<void> => {
+      for (let next = queue.shift(); next; next = queue.shift()) {
+        try {
+          const device = await this.#probe(next);
+          if (accepts(device)) found.push(device);
+        } catch (thrown) {
+          const error = asLatchkeyError(thrown);
+          if (error.code === "bcachefs/superblock-damaged") this.#broken.add(error.message);
+          if (error.code === "device/permission-denied") denied = error;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: PROBES_AT_ONCE }, work));
+    if (found.length === 0 && denied) throw denied;
+    return found.sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  async #probe({ path, isHeld }: BlockDevice): Promise<MemberDevice> {
+    const silence = new LatchkeyError(
+      "device/no-answer",
+      `${path} did not answer within ${seconds(PROBE_LIMIT)}: the disk or its cable may be failing`,
+    );
+    if (this.#silent.has(path)) throw silence;
+    const done = new AbortController();
+    const late = this.#clock.sleep(PROBE_LIMIT, done.signal).then(() => undefined);
+    try {
+      const superblock = await Promise.race([probeSuperblock(this.#devices, path), late]);
+      if (superblock) return { path, superblock, isHeld };
+      this.#silent.add(path);
+      throw silence;
+    } finally {
+      done.abort();
+    }
+  }
+
+  /** Yields at once and after each change, until the limit (milliseconds) or the end of interest. */
+  async *#wakeups(limit: number): AsyncGenerator<void> {
+    const over = new AbortController();
+    const stop = AbortSignal.any([this.#context.signal, over.signal]);
+    const changes = this.#devices.changes(stop)[Symbol.asyncIterator]();
+    this.#clock.sleep(limit, stop).then(
+      () => over.abort(),
+      () => over.abort(),
+    );
+    // Asked before the first look, so that what changes during it is not missed.
+    let next = changes.next();
+    try {
+      while (!stop.aborted) {
+        yield;
+        if ((await next).done) return;
+        next = changes.next();
+      }
+    } finally {
+      over.abort();
+    }
+  }
+
+  #throwIfInterrupted(): void {
+    if (!this.#context.signal.aborted) return;
+    throw new LatchkeyError("unlock/interrupted", `volume ${this.#volume.name}: the search for its devices was ended`);
+  }
+}
+
+async function probeSuperblock(devices: BlockDevices, path: string): Promise<MemberDevice["superblock"]> {
+  await using reader = await devices.open(path);
+  return (await readSuperblock(reader)).superblock;
+}
+
+function namesFilesystem(reference: DeviceReference): boolean {
+  return reference.by === "tag" && (reference.tag === "UUID" || reference.tag === "LABEL");
+}
+
+function isNamedBy(reference: DeviceReference, { superblock }: MemberDevice): boolean {
+  if (reference.by !== "tag") return false;
+  return reference.tag === "UUID"
+    ? superblock.externalUuid === reference.value.toLowerCase()
+    : superblock.label !== "" && superblock.label === reference.value;
+}
+
+/** `1 of 3 members (slot 2 …)` */
+function missingText({ missing, newest }: FilesystemView): string {
+  const named = missing.slice(0, MEMBERS_NAMED).map(memberText);
+  if (missing.length > MEMBERS_NAMED) named.push(`${missing.length - MEMBERS_NAMED} more`);
+  return `${missing.length} of ${newest.superblock.members.length} members, ${named.join(", ")},`;
+}
+
+function seconds(milliseconds: number): string {
+  return `${Math.round(milliseconds / 100) / 10} s`;
+}

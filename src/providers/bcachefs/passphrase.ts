@@ -1,0 +1,31 @@
+import { isUtf8 } from "node:buffer";
+import type { SecretBytes } from "../../system/secret-bytes.ts";
+
+const NUL = 0x00;
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+
+/**
+ * A passphrase from the content of a file, by the rule of bcachefs-tools since 1.39 (src/key.rs): all trailing line
+ * feeds go, everything else counts: spaces, carriage returns, line feeds inside. (1.13 took one line feed off, and read
+ * up to the first NUL only.) bcachefs-tools refuses a NUL or invalid UTF-8; we do not, since a file system may have got
+ * such a passphrase elsewhere.
+ * @param content shortened in place, so that the scope stays with its owner
+ */
+export function passphraseFromFile(content: SecretBytes): SecretBytes {
+  const { bytes } = content;
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === LINE_FEED) length -= 1;
+  return content.truncate(length);
+}
+
+/** What about a passphrase often makes it wrong, one line or nothing. Says nothing of the rest of it. */
+export function oddityOf(passphrase: SecretBytes): string | undefined {
+  const { bytes } = passphrase;
+  const last = bytes.at(-1);
+  if (last === CARRIAGE_RETURN) return "it ends with a carriage return, which counts: was the file made on Windows?";
+  if (last === LINE_FEED) return "it ends with a line feed, which counts";
+  if (bytes.includes(NUL)) return "it holds a NUL byte: bcachefs' own tools cannot have set it";
+  if (!isUtf8(bytes)) return "it is not UTF-8: bcachefs' own tools take it from a terminal only";
+  return undefined;
+}

@@ -1,0 +1,81 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { isatty } from "node:tty";
+import { LatchkeyError } from "./errors.ts";
+import { SecretBytes } from "./secret-bytes.ts";
+
+/** Room for a passphrase or key given by a file or pipe. As cryptsetup's --keyfile-size limit, far above any real key. */
+export const MAX_INPUT_BYTES = 64 * 1024;
+
+const NEWLINE = 0x0a;
+const STDIN = 0;
+
+/**
+ * Reads a secret from a file, or from standard input when the name is `-`, straight into secret bytes.
+ * @throws LatchkeyError secret/unreadable, secret/too-long; usage/invalid when standard input is a terminal
+ */
+export function readSecret(file: string): SecretBytes {
+  if (file !== "-") return readFile(file);
+  if (isatty(STDIN)) {
+    throw new LatchkeyError("usage/invalid", "standard input is a terminal, and what is typed there would be seen", {
+      hint: "leave the option out to be asked for the passphrase",
+    });
+  }
+  return readDescriptor(STDIN, "standard input");
+}
+
+/**
+ * Cuts what an editor or echo put behind a passphrase: every newline at the end. Spaces and carriage returns count, as
+ * in bcachefs-tools 1.39 (src/key.rs) and unlike 1.13, which cuts one newline.
+ */
+export function withoutTrailingNewlines(secret: SecretBytes): SecretBytes {
+  const { bytes } = secret;
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === NEWLINE) length -= 1;
+  return secret.truncate(length);
+}
+
+function readFile(file: string): SecretBytes {
+  let descriptor: number;
+  try {
+    // O_NONBLOCK: a pipe that nobody writes to must not hold us up.
+    descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch (cause) {
+    throw unreadable(file, cause);
+  }
+  try {
+    if (fstatSync(descriptor).isDirectory()) {
+      throw new LatchkeyError("secret/unreadable", `${file} is a directory, not a passphrase or key file`);
+    }
+    return readDescriptor(descriptor, file);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function readDescriptor(descriptor: number, name: string): SecretBytes {
+  const secret = SecretBytes.allocate(MAX_INPUT_BYTES + 1);
+  try {
+    let length = 0;
+    while (length < secret.length) {
+      const count = readSync(descriptor, secret.bytes, length, secret.length - length, null);
+      if (count === 0) break;
+      length += count;
+    }
+    if (length > MAX_INPUT_BYTES) {
+      throw new LatchkeyError("secret/too-long", `${name} holds more than ${MAX_INPUT_BYTES} bytes`, {
+        hint: "is it really a passphrase or a key?",
+      });
+    }
+    return secret.truncate(length);
+  } catch (thrown) {
+    secret[Symbol.dispose]();
+    throw thrown instanceof LatchkeyError ? thrown : unreadable(name, thrown);
+  }
+}
+
+function unreadable(name: string, cause: unknown): LatchkeyError {
+  const code = (cause as NodeJS.ErrnoException).code;
+  const reason =
+    code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : (code ?? "it cannot be read");
+  return new LatchkeyError("secret/unreadable", `${name}: ${reason}`, { cause });
+}
