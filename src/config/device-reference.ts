@@ -42,9 +42,9 @@ export function parseDeviceList(text: string): Parsed<readonly DeviceReference[]
   for (const part of parts) {
     const parsed = parseDeviceReference(part);
     if ("problem" in parsed) return parsed;
-    if (!devices.some((known) => isSameReference(known, parsed.value))) devices.push(parsed.value);
+    devices.push(parsed.value);
   }
-  return { value: devices };
+  return { value: withoutRepeats(devices) };
 }
 
 /** The shortest text that parses to the same reference. */
@@ -63,6 +63,15 @@ export function toDevicePath(device: DeviceReference): string {
 /** Both name the same link. References that differ may still lead to one device: only the running system can tell. */
 export function isSameReference(one: DeviceReference, other: DeviceReference): boolean {
   return toDevicePath(one) === toDevicePath(other);
+}
+
+/** Each device once, in the order of their first naming. */
+export function withoutRepeats(devices: readonly DeviceReference[]): readonly DeviceReference[] {
+  const seen = new Set<string>();
+  return devices.filter((device) => {
+    const path = toDevicePath(device);
+    return !seen.has(path) && seen.add(path);
+  });
 }
 
 /** Both are UUIDs of filesystems, so that unequal values mean unequal filesystems. */

@@ -1,10 +1,9 @@
-import type { Crypttab } from "./crypttab.ts";
 import { isSameReference, parseDeviceList } from "./device-reference.ts";
 import type { Fstab, FstabEntry } from "./fstab.ts";
 import { type KernelCommandLine, kernelCommandLineOrigin } from "./kernel-command-line.ts";
 import type { Certainty, DeviceReference } from "./plan.ts";
 import type { Problem } from "./problems.ts";
-import type { StatedVolume } from "./toml-volumes.ts";
+import { maxVolumes, type StatedVolume } from "./toml-volumes.ts";
 import { nameFromMountPoint } from "./volume-name.ts";
 
 /** Volumes that nobody wrote down for latchkey, but that the system is about to mount. */
@@ -14,19 +13,21 @@ export interface FoundVolumes {
 }
 
 /** What the initrd mounts according to `root=` and fstab, where it is a bcachefs or may be one. */
-export function findVolumes(
-  kernel: KernelCommandLine,
-  fstab: Fstab | undefined,
-  crypttab: Crypttab | undefined,
-): FoundVolumes {
-  const root = findRoot(kernel, crypttab);
-  const mounts = (fstab?.entries ?? [])
+export function findVolumes(kernel: KernelCommandLine, fstab: Fstab | undefined): FoundVolumes {
+  const root = findRoot(kernel);
+  const file = fstab?.file ?? "fstab";
+  const entries = (fstab?.entries ?? [])
     .filter((entry) => isMountedInInitrd(entry) && entry.type === "bcachefs")
-    .filter((entry) => !isRootMount(entry) || takesRootFromFstab(kernel) || isAboutRoot(entry, root))
-    .map((entry) => findMount(entry, fstab?.file ?? "fstab"));
+    .filter((entry) => !isRootMount(entry) || takesRootFromFstab(kernel) || isAboutRoot(entry, root));
+  const mounts = entries.slice(0, maxVolumes).map((entry) => findMount(entry, file));
+  const tooMany = `more than ${maxVolumes} mounts of bcachefs in the initrd: the rest is left to the system`;
   return {
     volumes: [...root.volumes, ...mounts.flatMap(({ volumes }) => volumes)],
-    problems: [...root.problems, ...mounts.flatMap(({ problems }) => problems)],
+    problems: [
+      ...root.problems,
+      ...mounts.flatMap(({ problems }) => problems),
+      ...(entries.length > maxVolumes ? [warning({ file }, undefined, tooMany)] : []),
+    ],
   };
 }
 
@@ -58,7 +59,7 @@ function isMountedInInitrd(entry: FstabEntry): boolean {
   );
 }
 
-function findRoot(kernel: KernelCommandLine, crypttab: Crypttab | undefined): FoundVolumes {
+function findRoot(kernel: KernelCommandLine): FoundVolumes {
   const certainty = rootCertainty(kernel.rootType);
   if (takesRootFromFstab(kernel) || certainty === undefined) return { volumes: [], problems: [] };
   const parsed = parseDeviceList(kernel.root ?? "");
@@ -68,7 +69,7 @@ function findRoot(kernel: KernelCommandLine, crypttab: Crypttab | undefined): Fo
     return { volumes: [], problems: certainty === "stated" ? [warning(kernelCommandLineOrigin, "root", text)] : [] };
   }
   const devices = parsed.value;
-  if (certainty === "if-bcachefs" && devices.some((device) => isOpenedBySystem(device, kernel, crypttab))) {
+  if (certainty === "if-bcachefs" && devices.some(isNoPlaceToGuess)) {
     return { volumes: [], problems: [] };
   }
   const origin = kernelCommandLineOrigin;
@@ -83,16 +84,11 @@ function rootCertainty(type: string | undefined): Certainty | undefined {
 }
 
 /**
- * A mapping that the system itself opens appears only after somebody has answered the system's own question, so waiting
- * for it could hold up that question. And a kernel's own name for "not a disk" is never waited for.
+ * A mapping appears only after the system itself has opened what lies below it (LUKS, most often), so waiting for one on a
+ * mere guess could hold up the system's own question. And the kernel's names for "not a disk" are never waited for.
  */
-function isOpenedBySystem(device: DeviceReference, kernel: KernelCommandLine, crypttab: Crypttab | undefined): boolean {
-  if (device.by !== "path") return false;
-  if (device.path === "/dev/nfs" || device.path === "/dev/cifs" || /^\/dev\/ram\d*$/.test(device.path)) return true;
-  const mapping = /^\/dev\/mapper\/(.+)$/.exec(device.path)?.[1];
-  if (mapping === undefined) return false;
-  const promised = [...kernel.mappings, ...(crypttab?.entries ?? []).map((entry) => entry.name)];
-  return mapping.startsWith("luks-") || promised.includes(mapping);
+function isNoPlaceToGuess(device: DeviceReference): boolean {
+  return device.by === "path" && /^\/dev\/(?:mapper\/.*|dm-\d+|ram\d*|nfs|cifs)$/.test(device.path);
 }
 
 function findMount(entry: FstabEntry, file: string): FoundVolumes {

@@ -1,4 +1,4 @@
-import { parseDeviceList, volumeUuidProblem } from "./device-reference.ts";
+import { parseDeviceList, volumeUuidProblem, withoutRepeats } from "./device-reference.ts";
 import { parseDuration } from "./duration.ts";
 import { isSameParameterName, tokenizeKernelCommandLine } from "./kernel-parameters.ts";
 import { readKind } from "./kinds.ts";
@@ -27,8 +27,6 @@ export interface KernelCommandLine {
   readonly rootFlags: readonly string[];
   /** The later of `ro` and `rw`. */
   readonly rootReadOnly?: boolean;
-  /** Names under /dev/mapper that `rd.luks.name=` promises: the system opens them. */
-  readonly mappings: readonly string[];
   /** All of them warnings: a command line cannot be mended on a system that already runs. */
   readonly problems: readonly Problem[];
 }
@@ -43,7 +41,6 @@ export function parseKernelCommandLine(text: string): KernelCommandLine {
   const volumes = new Map<string, StatedVolume>();
   const leftToSystem: LeftToSystem[] = [];
   const rootFlags: string[] = [];
-  const mappings: string[] = [];
   const found: Partial<Mutable<KernelCommandLine>> = {};
   const warn = (key: string, problem: string, code: Problem["code"] = "config/invalid-value"): void =>
     problems.add({ severity: "warning", code, origin: kernelCommandLineOrigin, key, text: problem });
@@ -81,11 +78,9 @@ export function parseKernelCommandLine(text: string): KernelCommandLine {
       rootFlags.push(...value.split(",").filter((flag) => flag !== ""));
     } else if ((name === "ro" || name === "rw") && value === undefined) {
       found.rootReadOnly = name === "ro";
-    } else if (name === "rd.luks.name" && value !== undefined) {
-      mappings.push(value.slice(value.indexOf("=") + 1));
     }
   }
-  return { ...found, volumes: [...volumes.values()], leftToSystem, rootFlags, mappings, problems: problems.all };
+  return { ...found, volumes: [...volumes.values()], leftToSystem, rootFlags, problems: problems.all };
 }
 
 /** A name of a parameter for a message: without a value, which could be anything, and with an end. */
@@ -129,5 +124,5 @@ function parseVolume(text: string): Parsed<StatedVolume | LeftToSystem> {
 /** The same name again adds its devices, as long as the kind is the same; otherwise the later one counts, as usual there. */
 function together(known: StatedVolume | undefined, volume: StatedVolume): StatedVolume {
   if (known === undefined || known.kind !== volume.kind) return volume;
-  return { ...volume, devices: [...known.devices, ...volume.devices] };
+  return { ...volume, devices: withoutRepeats([...known.devices, ...volume.devices]) };
 }

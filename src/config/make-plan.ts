@@ -36,7 +36,7 @@ export interface MadePlan {
 
 /** One plan from all places. The kernel command line wins over latchkey.toml, that over what latchkey finds by itself. */
 export function makePlan({ kernel, toml, fstab, crypttab }: PlanInput): MadePlan {
-  const found = findVolumes(kernel, fstab, crypttab);
+  const found = findVolumes(kernel, fstab);
   const overruled = new Set(kernel.leftToSystem.map((left) => left.name));
   const merged = mergeVolumes([
     ...kernel.volumes.map((volume) => ({ ...volume, isRoot: false, isConfigured: true })),
@@ -93,8 +93,9 @@ function leftByCrypttab(crypttab: Crypttab | undefined): readonly LeftToSystem[]
   }));
 }
 
+/** Of two statements with one name the first counts, as everywhere. */
 function listLeft(all: readonly LeftToSystem[]): readonly LeftToSystem[] {
-  return [...new Map(all.toReversed().map((left) => [left.name, left])).values()].toReversed();
+  return all.filter((left, index) => all.findIndex(({ name }) => name === left.name) === index);
 }
 
 function planPools(
@@ -115,7 +116,8 @@ function planPools(
     }
     const members = new Set<string>();
     for (const written of pool.volumes) {
-      const name = renamed.get(written) ?? written;
+      const isThere = volumes.some((volume) => volume.name === written);
+      const name = isThere ? written : (renamed.get(written) ?? written);
       const otherPool = poolOf.get(name);
       if (leftToSystem.some((left) => left.name === name)) wrong(key, `volume "${name}" is left to the system`);
       else if (!volumes.some((volume) => volume.name === name)) wrong(key, `there is no volume ${quoted(written)}`);

@@ -1,4 +1,4 @@
-import { areBothUuids, isSameReference, printDeviceReference } from "./device-reference.ts";
+import { areBothUuids, isSameReference, printDeviceReference, withoutRepeats } from "./device-reference.ts";
 import type { DeviceReference } from "./plan.ts";
 import type { Problem } from "./problems.ts";
 import type { StatedVolume } from "./toml-volumes.ts";
@@ -37,7 +37,8 @@ export function mergeVolumes(candidates: readonly Candidate[]): MergedVolumes {
       continue;
     }
     let merged = first;
-    for (const other of [...others, candidate]) {
+    // The new one first: it is what the others have in common.
+    for (const other of [candidate, ...others]) {
       if (other.isConfigured && other.name !== merged.name) {
         renamed.set(other.name, merged.name);
         problems.push(twoNames(merged, other));
@@ -53,11 +54,10 @@ export function mergeVolumes(candidates: readonly Candidate[]): MergedVolumes {
 
 function sameVolumes(volumes: readonly Candidate[], candidate: Candidate): readonly Candidate[] {
   const byDevice = volumes.filter((volume) => sharesDevice(volume.devices, candidate.devices));
+  const byName = volumes.filter((volume) => volume.isConfigured && volume.name === candidate.name);
+  if (candidate.isConfigured && !byName.every((volume) => byDevice.includes(volume))) return byName;
   if (byDevice.length > 0) return byDevice;
-  return volumes.filter((volume) => {
-    if (volume.name !== candidate.name || !volume.isConfigured) return false;
-    return candidate.isConfigured || !areKnownToDiffer(volume.devices, candidate.devices);
-  });
+  return byName.filter((volume) => !areKnownToDiffer(volume.devices, candidate.devices));
 }
 
 function together(first: Candidate, second: Candidate): Candidate {
@@ -65,9 +65,7 @@ function together(first: Candidate, second: Candidate): Candidate {
   return {
     ...first,
     certainty: first.certainty === "stated" ? "stated" : second.certainty,
-    devices: sharesDevice(first.devices, second.devices)
-      ? union(first.devices, second.devices)
-      : firstDevices(first, second),
+    devices: devicesOf(first, second),
     isRoot: first.isRoot || second.isRoot,
     isConfigured: first.isConfigured || second.isConfigured,
     ...(sources === undefined ? {} : { sources }),
@@ -75,8 +73,10 @@ function together(first: Candidate, second: Candidate): Candidate {
 }
 
 /** A volume whose devices were all mistyped gets those that latchkey found under its name, and keeps its sources. */
-function firstDevices(first: Candidate, second: Candidate): readonly DeviceReference[] {
-  return first.devices.length > 0 ? first.devices : second.devices;
+function devicesOf(first: Candidate, second: Candidate): readonly DeviceReference[] {
+  if (first.devices.length === 0) return second.devices;
+  if (!sharesDevice(first.devices, second.devices)) return first.devices;
+  return withoutRepeats([...first.devices, ...second.devices]);
 }
 
 function sharesDevice(some: readonly DeviceReference[], others: readonly DeviceReference[]): boolean {
@@ -85,10 +85,6 @@ function sharesDevice(some: readonly DeviceReference[], others: readonly DeviceR
 
 function areKnownToDiffer(some: readonly DeviceReference[], others: readonly DeviceReference[]): boolean {
   return some.some((one) => others.some((other) => areBothUuids(one, other) && !isSameReference(one, other)));
-}
-
-function union(some: readonly DeviceReference[], others: readonly DeviceReference[]): readonly DeviceReference[] {
-  return [...some, ...others.filter((other) => !some.some((one) => isSameReference(one, other)))];
 }
 
 function twoNames(first: Candidate, second: Candidate): Problem {

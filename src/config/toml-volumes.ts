@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { maxMembers, parseDeviceList, volumeUuidProblem } from "./device-reference.ts";
+import { maxMembers, parseDeviceList, volumeUuidProblem, withoutRepeats } from "./device-reference.ts";
 import { readKind } from "./kinds.ts";
 import type { Certainty, DeviceReference, LeftToSystem, Origin, SourcePlan, VolumeKind } from "./plan.ts";
 import { allSourceKinds, type SourceEntry } from "./source-registry.ts";
@@ -98,7 +98,7 @@ function readVolume(
 function readDevices(texts: readonly string[], path: KeyPath, document: Document): readonly DeviceReference[] {
   if (texts.length === 0) wrong(document, path, "names no device");
   if (texts.length > maxMembers) wrong(document, path, `names more than ${maxMembers} devices`);
-  return texts.slice(0, maxMembers).flatMap((device, index) => {
+  const devices = texts.slice(0, maxMembers).flatMap((device, index) => {
     const parsed = parseDeviceList(device);
     if ("problem" in parsed) {
       wrong(document, [...path, index], parsed.problem);
@@ -110,4 +110,5 @@ function readDevices(texts: readonly string[], path: KeyPath, document: Document
       return problem === undefined;
     });
   });
+  return withoutRepeats(devices);
 }

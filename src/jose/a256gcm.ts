@@ -48,5 +48,6 @@ export function encryptA256gcm(key: SecretBytes, header: JsonObject, plaintext: 
 }
 
 function requireKeyLength(key: SecretBytes): void {
-  if (key.length !== KEY_BYTES) throw malformed(`the content key has ${key.length} bytes, and A256GCM needs ${KEY_BYTES}`);
+  if (key.length !== KEY_BYTES)
+    throw malformed(`the content key has ${key.length} bytes, and A256GCM needs ${KEY_BYTES}`);
 }

@@ -59,7 +59,11 @@ export function arrayMember(object: JsonObject, name: string, what: string): rea
 export function sortedJson(value: unknown): string {
   return JSON.stringify(value, (_name, inner: unknown) =>
     isJsonObject(inner)
-      ? Object.fromEntries(Object.keys(inner).sort().map((name) => [name, inner[name]]))
+      ? Object.fromEntries(
+          Object.keys(inner)
+            .sort()
+            .map((name) => [name, inner[name]]),
+        )
       : inner,
   );
 }

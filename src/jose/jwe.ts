@@ -88,7 +88,8 @@ export function requireA256gcm(jwe: Jwe, keyManagement: KeyManagement): void {
   requireValue(jwe.header, "alg", keyManagement);
   requireValue(jwe.header, "enc", "A256GCM");
   for (const name of ["zip", "crit"]) {
-    if (member(jwe.header, name) !== undefined) throw unsupported(`the token's header has ${name}, which latchkey does not do`);
+    if (member(jwe.header, name) !== undefined)
+      throw unsupported(`the token's header has ${name}, which latchkey does not do`);
   }
   if (jwe.encryptedKey.length !== 0) throw malformed(`the token has an encrypted key, and ${keyManagement} has none`);
   if (jwe.iv.length !== IV_BYTES) throw malformed(`the token's iv has ${jwe.iv.length} bytes instead of ${IV_BYTES}`);
@@ -99,6 +100,6 @@ export function requireA256gcm(jwe: Jwe, keyManagement: KeyManagement): void {
 
 function requireValue(header: JsonObject, name: string, wanted: string): void {
   const value = stringMember(header, name, "the token's header");
-  if (value !== wanted) throw unsupported(`the token's header has ${name} ${quote(value)} where this pin has ${wanted}`);
+  if (value !== wanted)
+    throw unsupported(`the token's header has ${name} ${quote(value)} where this pin has ${wanted}`);
 }
-

@@ -1,9 +1,16 @@
 import type { Stats } from "node:fs";
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir, readFile, realpath, stat } from "node:fs/promises";
-import type { DeviceReference, DeviceTag } from "../config/plan.ts";
 import { watchDevices } from "./device-watch.ts";
 import { LatchkeyError } from "./errors.ts";
+
+/** Tags that udev makes links for under /dev/disk/by-*; spelled as in fstab(5). */
+export type DeviceTag = "UUID" | "LABEL" | "PARTUUID" | "PARTLABEL" | "ID";
+
+/** A device as its owner names it. */
+export type DeviceReference =
+  | { readonly by: "path"; readonly path: string }
+  | { readonly by: "tag"; readonly tag: DeviceTag; readonly value: string };
 
 /** Reads one device or image file. */
 export interface BlockReader {

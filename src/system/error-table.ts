@@ -73,6 +73,23 @@ export const errorTable = {
   },
   "device/permission-denied": { outcome: "failed", when: "this user may not read a device" },
   "device/unreadable": { outcome: "failed", when: "a device gave an I/O error" },
+  "install/audit-failed": {
+    outcome: "failed",
+    when: "a newly built initrd lacks something or holds a damaged program; the old one stays in place",
+  },
+  "install/boot-loader": { outcome: "failed", when: "a boot loader did not take a new initrd over" },
+  "install/build-failed": { outcome: "failed", when: "the system's tool could not build an initrd" },
+  "install/cannot-write": { outcome: "failed", when: "a file of the installation cannot be written" },
+  "install/foreign-file": { outcome: "failed", when: "a file that latchkey would write is there and is not latchkey's" },
+  "install/no-image": { outcome: "unavailable", when: "the initrd of a kernel is not where it is looked for" },
+  "install/no-kernel": { outcome: "unavailable", when: "the kernel to build an initrd for is not installed" },
+  "install/no-room": { outcome: "failed", when: "a new initrd does not fit beside the old one" },
+  "install/no-stack": { outcome: "unavailable", when: "the tool that builds the system's initrd is not installed" },
+  "install/not-a-program": {
+    outcome: "failed",
+    when: "latchkey runs from its sources, so there is no program to put into an initrd",
+  },
+  "install/not-root": { outcome: "failed", when: "somebody else than root wants to change the system's initrd" },
   "internal/defect": { outcome: "failed", when: "latchkey met a case its authors did not think of" },
   "keyring/refused": { outcome: "failed", when: "the kernel refused a keyring operation; the message has its errno" },
   "keyring/unsupported": {
@@ -125,7 +142,10 @@ export const errorTable = {
   "unlock/no-provider": { outcome: "failed", when: "this version of latchkey does not know the volume's kind" },
   "unlock/not-encrypted": { outcome: "failed", when: "`latchkey unlock` was given a volume that needs no unlocking" },
   "unlock/no-source": { outcome: "unavailable", when: "no source is configured for the volume" },
-  "system/output-failed": { outcome: "failed", when: "standard output was closed or full before everything was written" },
+  "system/output-failed": {
+    outcome: "failed",
+    when: "standard output was closed or full before everything was written",
+  },
   "system/no-memory": { outcome: "failed", when: "the kernel gave no memory for a secret" },
   "system/run-directory": { outcome: "failed", when: "/run/latchkey cannot be made or written to" },
   "system/secret-too-long": {
@@ -161,7 +181,10 @@ export const errorTable = {
     outcome: "refused",
     when: "the keys a Tang server advertises are not signed by the key with the given thumbprint, or were not confirmed",
   },
-  "token/empty-secret": { outcome: "failed", when: "a Clevis token opened, but what it holds is empty: no disk has an empty key" },
+  "token/empty-secret": {
+    outcome: "failed",
+    when: "a Clevis token opened, but what it holds is empty: no disk has an empty key",
+  },
   "token/fallback-failed": {
     outcome: "failed",
     when: "the installed `clevis decrypt` failed on a token whose pin latchkey leaves to it",
@@ -188,6 +211,54 @@ export const errorTable = {
   },
   "token/unreadable": { outcome: "unavailable", when: "a token file does not exist or cannot be read" },
   "token/unsupported": { outcome: "failed", when: "a Clevis token names an algorithm that latchkey does not have" },
+  "tpm2/absent": { outcome: "unavailable", when: "no TPM 2.0 turned up within the time limit" },
+  "tpm2/bad-answer": { outcome: "failed", when: "the TPM, or what stands in its place, answered with nonsense" },
+  "tpm2/bank-missing": {
+    outcome: "unavailable",
+    when: "the TPM does not keep the PCR bank that a token is sealed to, or does not keep it now",
+  },
+  "tpm2/busy": {
+    outcome: "unavailable",
+    when: "another program holds the TPM, or it asked again and again to try later",
+  },
+  "tpm2/failure-mode": { outcome: "unavailable", when: "the TPM failed its self-test, or wants a restart" },
+  "tpm2/forged-answer": {
+    outcome: "refused",
+    when: "an answer of the TPM was altered between it and latchkey: its HMAC does not hold",
+  },
+  "tpm2/integrity": {
+    outcome: "failed",
+    when: "a token was sealed by another TPM or before this one was cleared, or is damaged",
+  },
+  "tpm2/interrupted": { outcome: "failed", when: "work with the TPM was ended before it was done" },
+  "tpm2/lockout": { outcome: "unavailable", when: "the TPM takes no passwords for a while, after too many wrong ones" },
+  "tpm2/no-room": {
+    outcome: "unavailable",
+    when: "the TPM has no room for an object or session: leftovers of another program fill it",
+  },
+  "tpm2/not-started": { outcome: "unavailable", when: "nobody has sent the TPM its start-up command" },
+  "tpm2/owner-password": {
+    outcome: "refused",
+    when: "the TPM's owner hierarchy has a password, and Clevis tokens need it without one",
+  },
+  "tpm2/pcr-mismatch": {
+    outcome: "refused",
+    when: "PCRs differ from what a token was sealed to; the message names them",
+  },
+  "tpm2/refused": { outcome: "failed", when: "the TPM refused a command; the message has its response code" },
+  "tpm2/tcti-invalid": {
+    outcome: "configuration",
+    when: "the setting `tpm`, or TPM2TOOLS_TCTI, is not an address of a TPM that latchkey can use",
+  },
+  "tpm2/timed-out": { outcome: "unavailable", when: "the TPM did not answer a command within its time limit" },
+  "tpm2/unreachable": {
+    outcome: "unavailable",
+    when: "the TPM's device or socket cannot be opened, or failed in use",
+  },
+  "tpm2/unsupported": {
+    outcome: "failed",
+    when: "the TPM does not have a command, algorithm or key size that a token needs",
+  },
   "usage/unknown-volume": { outcome: "usage", when: "a volume on the command line is neither configured nor a device" },
   "usage/invalid": { outcome: "usage", when: "the command line does not fit the command" },
 } as const satisfies Record<string, ErrorEntry>;

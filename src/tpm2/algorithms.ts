@@ -41,20 +41,20 @@ export function hashById(id: number): HashAlgorithm | undefined {
   return hashAlgorithms.find((hash) => hash.id === id);
 }
 
-/** @throws LatchkeyError tpm2/unsupported-algorithm */
+/** @throws LatchkeyError token/unsupported */
 export function hashByName(name: string, purpose: string): HashAlgorithm {
   const found = hashAlgorithms.find((hash) => hash.name === name);
   if (!found) {
-    throw new LatchkeyError("tpm2/unsupported-algorithm", `latchkey does not know ${purpose} ${JSON.stringify(name)}`);
+    throw new LatchkeyError("token/unsupported", `latchkey does not know ${purpose} ${JSON.stringify(name)}`);
   }
   return found;
 }
 
-/** A hash that names objects and drives sessions. @throws LatchkeyError tpm2/unsupported-algorithm */
+/** A hash that names objects and drives sessions. @throws LatchkeyError token/unsupported */
 export function nameHash(name: string): HashAlgorithm {
   const found = hashByName(name, "the hash algorithm");
   if (!computable.has(found.name)) {
-    throw new LatchkeyError("tpm2/unsupported-algorithm", `latchkey cannot compute ${found.name}`);
+    throw new LatchkeyError("token/unsupported", `latchkey cannot compute ${found.name}`);
   }
   return found;
 }

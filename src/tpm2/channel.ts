@@ -94,10 +94,9 @@ export class TpmChannel {
     }
   }
 
-  /** Frees an object or session. Never throws: what cannot be freed now is gone when the connection is. */
+  /** Frees an object or session that is still there. Never throws: a resource manager frees the rest at the end. */
   async flush(handle: number): Promise<void> {
-    this.#handles.delete(handle);
-    if (this.#broken) return;
+    if (!this.#handles.delete(handle) || this.#broken) return;
     // 0x1cb, already gone, is as good as done.
     await this.execute(commands.flushContext(handle), neverAborted).catch(() => undefined);
   }

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../system/error-table.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import { type HashAlgorithm, hashById } from "./algorithms.ts";
 import { concat, u16, u32, type WireReader } from "./wire.ts";
@@ -15,15 +16,17 @@ export interface PcrSelection {
   readonly pcrs: readonly number[];
 }
 
-/** Sorts, removes repetitions and checks the range. @throws LatchkeyError tpm2/malformed-token */
-export function pcrSelection(bank: HashAlgorithm, pcrs: Iterable<number>): PcrSelection {
-  const ascending = [...new Set(pcrs)].sort((a, b) => a - b);
+/** Sorts and removes repetitions. @throws LatchkeyError with `code` for a PCR that does not exist */
+export function pcrSelection(bank: HashAlgorithm, pcrs: Iterable<number>, code: ErrorCode): PcrSelection {
+  const ascending = [...new Set(pcrs)].sort((one, other) => one - other);
   for (const pcr of ascending) {
-    if (!Number.isInteger(pcr) || pcr < 0 || pcr >= PCR_COUNT) {
-      throw new LatchkeyError("tpm2/malformed-token", `there is no PCR ${pcr}: they are 0 to ${PCR_COUNT - 1}`);
-    }
+    if (!isPcr(pcr)) throw new LatchkeyError(code, `there is no PCR ${pcr}: they are 0 to ${PCR_COUNT - 1}`);
   }
   return { bank, pcrs: ascending };
+}
+
+export function isPcr(pcr: number): boolean {
+  return Number.isInteger(pcr) && pcr >= 0 && pcr < PCR_COUNT;
 }
 
 /** TPML_PCR_SELECTION with one bank: PCR i is bit (i mod 8) of octet (i div 8), Part 2 section 10.6.2. */

@@ -1,8 +1,8 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { LatchkeyError } from "../system/errors.ts";
 import { ALG, type Curve, curves, type HashAlgorithm } from "./algorithms.ts";
-import { answerReader, commands, type NamedHandle } from "./commands.ts";
 import type { TpmChannel } from "./channel.ts";
+import { answerReader, commands, type NamedHandle } from "./commands.ts";
 import { objectName } from "./public-area.ts";
 import { RC, TpmResponseError } from "./response-codes.ts";
 import { concat, hex, sameBytes, sized, u16, u32, type WireReader } from "./wire.ts";
@@ -26,13 +26,13 @@ export interface PrimaryTemplate {
  * The template tpm2_createprimary makes of its -g and -G (tpm2-tools lib/tpm2_alg_util.c). clevis hands both strings on
  * unchanged; these are the ones that occur.
  * @param key `ecc`, `rsa`, `ecc384`, `rsa3072`, `ecc:aes256cfb`, `rsa2048:null:aes128cfb`
- * @throws LatchkeyError tpm2/unsupported-algorithm: an installed clevis may know it
+ * @throws LatchkeyError token/unsupported: an installed clevis may know it
  */
 export function primaryTemplate(key: string, hash: HashAlgorithm): PrimaryTemplate {
   const found = /^(ecc|rsa)(\d{3,4})?(?::null)?(?::aes(128|192|256)cfb)?$/.exec(key);
   const shape = found ? keyShape(found[1] ?? "", found[2]) : undefined;
   if (!shape) {
-    throw new LatchkeyError("tpm2/unsupported-algorithm", `latchkey does not know the key type ${JSON.stringify(key)}`);
+    throw new LatchkeyError("token/unsupported", `latchkey does not know the key type ${JSON.stringify(key)}`);
   }
   const common = concat(
     u16(shape.type === "ecc" ? ALG.ecc : ALG.rsa),

@@ -26,13 +26,13 @@ export interface SealedPublic {
  * The TPM2B_PUBLIC of a token's sealed object (Part 2 section 12.2.5): a keyed hash object without a scheme, the one kind
  * that TPM2_Unseal opens.
  * @param hash the name algorithm that the token states
- * @throws LatchkeyError tpm2/malformed-token
+ * @throws LatchkeyError token/malformed
  */
 export function parseSealedPublic(whole: Uint8Array, hash: HashAlgorithm): SealedPublic {
-  const outer = new WireReader(whole, "the token's jwk_pub", "tpm2/malformed-token");
+  const outer = new WireReader(whole, "the token's jwk_pub", "token/malformed");
   const area = outer.sized();
   outer.end();
-  const reader = new WireReader(area, "the token's jwk_pub", "tpm2/malformed-token");
+  const reader = new WireReader(area, "the token's jwk_pub", "token/malformed");
   const type = reader.u16();
   if (type !== ALG.keyedHash) throw reader.fail(`it is an object of type ${hexCode(type)}, not a sealed secret`);
   const nameAlg = reader.u16();
@@ -59,8 +59,7 @@ export function parseSealedPublic(whole: Uint8Array, hash: HashAlgorithm): Seale
  * @param authPolicy a policy digest, or nothing
  */
 export function sealedTemplate(hash: HashAlgorithm, authPolicy: Uint8Array | undefined): Uint8Array {
-  const base =
-    ATTRIBUTE.fixedTpm | ATTRIBUTE.fixedParent | ATTRIBUTE.adminWithPolicy | ATTRIBUTE.noDictionaryAttack;
+  const base = ATTRIBUTE.fixedTpm | ATTRIBUTE.fixedParent | ATTRIBUTE.adminWithPolicy | ATTRIBUTE.noDictionaryAttack;
   const attributes = authPolicy ? base : base | ATTRIBUTE.userWithAuth;
   return concat(
     u16(ALG.keyedHash),

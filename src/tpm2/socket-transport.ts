@@ -96,30 +96,37 @@ class SocketTransport implements TpmTransport {
   push(): void {
     if (!this.#socket || this.#unsent.length === 0) return;
     const sent = this.#socket.write(this.#unsent);
-    if (sent < 0) return this.lose("it closed the connection");
-    this.#unsent = this.#unsent.subarray(sent);
+    if (sent < 0) this.lose("it closed the connection");
+    else this.#unsent = this.#unsent.subarray(sent);
   }
 
   take(data: Uint8Array): void {
-    if (!this.#waiting) return this.lose("it sent something that nobody asked for");
-    if (data.length > this.#room.length - this.#got) return this.lose("it sent more than any answer has");
+    try {
+      this.#collect(data);
+    } catch (error) {
+      this.#fail(error as LatchkeyError);
+    }
+  }
+
+  #collect(data: Uint8Array): void {
+    if (!this.#waiting) throw this.#fault("it sent something that nobody asked for");
+    if (data.length > this.#room.length - this.#got) throw this.#fault("it sent more than any answer has");
     this.#room.set(data, this.#got);
     this.#got += data.length;
     if (this.#got < HEADER_BYTES) return;
-    try {
-      const size = statedSize(this.#room, this.name);
-      if (this.#got > size) throw brokenAnswer(this.name, this.#got, size);
-      if (this.#got < size) return;
-    } catch (error) {
-      return this.#fail(error as LatchkeyError);
-    }
-    const { resolve } = this.#waiting;
+    const size = statedSize(this.#room, this.name);
+    if (this.#got > size) throw brokenAnswer(this.name, this.#got, size);
+    if (this.#got < size) return;
+    this.#waiting.resolve(this.#room.slice(0, this.#got));
     this.#waiting = undefined;
-    resolve(this.#room.slice(0, this.#got));
   }
 
   lose(why: string): void {
     this.#fail(new LatchkeyError("tpm2/unreachable", `${this.name}: ${why}`));
+  }
+
+  #fault(why: string): LatchkeyError {
+    return new LatchkeyError("tpm2/bad-answer", `${this.name}: ${why}`);
   }
 
   #fail(error: LatchkeyError): void {

@@ -1,8 +1,10 @@
+import { randomFillSync } from "node:crypto";
 import { type Clock, monotonicClock } from "../system/clock.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import { defaultLimits, interrupted, TpmChannel, type TpmLimits } from "./channel.ts";
 import { openDevice } from "./device-transport.ts";
 import { Primaries } from "./primary.ts";
+import type { Randomness } from "./salt.ts";
 import { openSocket } from "./socket-transport.ts";
 import { addressName, type TpmAddress } from "./tcti.ts";
 import type { TpmTransport } from "./transport.ts";
@@ -15,6 +17,8 @@ export interface TpmOptions {
   readonly deviceWait?: number;
   readonly limits?: Partial<TpmLimits>;
   readonly clock?: Clock;
+  /** Where nonces and salts come from, the kernel's generator; another one only in tests. */
+  readonly random?: Randomness;
   /** Another way to the TPM: for tests. */
   readonly open?: (signal: AbortSignal) => Promise<TpmTransport>;
 }
@@ -23,6 +27,7 @@ export interface TpmOptions {
 export interface TpmTurn {
   readonly channel: TpmChannel;
   readonly primaries: Primaries;
+  readonly random: Randomness;
   /** Aborted when the work is no longer wanted; commands look at it before they are sent. */
   readonly signal: AbortSignal;
 }
@@ -64,7 +69,8 @@ export class Tpm implements AsyncDisposable {
     const turn = this.#turns.then(async () => {
       if (either.aborted) throw interrupted();
       const { channel, primaries } = await this.#connection(either);
-      return work({ channel, primaries, signal: either });
+      const random = this.#options.random ?? ((bytes) => void randomFillSync(bytes));
+      return work({ channel, primaries, random, signal: either });
     });
     this.#turns = turn.then(
       () => undefined,

@@ -41,6 +41,16 @@ export class Board {
     return this.#entry(name).found;
   }
 
+  /**
+   * What is found and wants a credential, in the order of the plan. Two of them may have one UUID: `root=/dev/sda2` and a
+   * configured `UUID=…` can be two names of one volume.
+   */
+  get closed(): readonly FoundVolume[] {
+    return [...this.#entries.values()].flatMap(({ found, record }) =>
+      found && record.standing === "closed" ? found : [],
+    );
+  }
+
   isSettled(name: string): boolean {
     return settledStandings.has(this.standing(name));
   }

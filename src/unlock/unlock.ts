@@ -153,7 +153,8 @@ class Unlocking {
         const answerable = () =>
           servesClosed().length > 0 || source.volumes.every((name) => this.#board.isSettled(name));
         await this.#board.until(answerable, signal);
-        return servesClosed().map((name) => ({ name, description: this.#board.found(name)?.description ?? name }));
+        const byUuid = new Map(this.#board.closed.toReversed().map((found) => [found.uuid, found] as const));
+        return [...byUuid.values()].reverse().filter(({ name }) => source.volumes.includes(name));
       },
       onChange: (listener) => this.#board.onChange(listener, signal),
       offer: async (secret, volumes) => {
@@ -203,8 +204,11 @@ class Unlocking {
     const records = opened ? targets.map((target) => [target.name, null] as const) : [...errors];
     for (const [name, error] of records) this.#journal.attempt({ volume: name, source, started, error });
     if (opened) {
-      for (const { name } of targets) this.#board.settle(name, "opened", { openedBy: source.name });
+      // Journal first: settling the last volume ends the run.
       this.#journal.announceOpened(targets, source);
+      const uuids = new Set(targets.map(({ uuid }) => uuid));
+      const sameVolumes = this.#board.closed.filter((other) => uuids.has(other.uuid));
+      for (const { name } of sameVolumes) this.#board.settle(name, "opened", { openedBy: source.name });
     }
     return errors;
   }

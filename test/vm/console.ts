@@ -28,6 +28,9 @@ interface Arrival {
 const asPattern = (pattern: string | RegExp): RegExp =>
   typeof pattern === "string" ? new RegExp(RegExp.escape(pattern)) : pattern;
 
+/** As the test wrote it. */
+const shown = (pattern: string | RegExp): string => (typeof pattern === "string" ? `"${pattern}"` : `${pattern}`);
+
 /**
  * The serial console as text without escape sequences. Times are the host's: a guest's own clock is wrong when the host is
  * busy. Matching is on the text and not on lines, because a prompt is an unfinished line, and moves forward: nothing is seen twice.
@@ -78,7 +81,7 @@ export class Console {
   /** Waits for a text after the last one that was expected. */
   async expect(pattern: string | RegExp, options: ExpectOptions = {}): Promise<Seen> {
     const wanted = asPattern(pattern);
-    const unwanted = (options.unless ?? FATAL).map(asPattern);
+    const unwanted = options.unless ?? FATAL;
     const limit = options.within ?? seconds(120);
     const end = performance.now() + limit;
     for (;;) {
@@ -89,11 +92,11 @@ export class Console {
         this.#cursor += match.index + match[0].length;
         return { match, at: this.#arrivalOf(from + match.index + Math.max(0, match[0].length - 1)) };
       }
-      const instead = unwanted.find((one) => one.test(rest));
-      if (instead) throw this.#failure(`${wanted} will not come: the console says ${instead}`);
-      if (this.#ended !== undefined) throw this.#failure(`${wanted} will not come: ${this.#ended}`);
+      const instead = unwanted.find((one) => asPattern(one).test(rest));
+      if (instead) throw this.#failure(`${shown(pattern)} will not come: the console says ${shown(instead)}`);
+      if (this.#ended !== undefined) throw this.#failure(`${shown(pattern)} will not come: ${this.#ended}`);
       const left = end - performance.now();
-      if (left <= 0) throw this.#failure(`${wanted} did not come within ${limit / 1000} s`);
+      if (left <= 0) throw this.#failure(`${shown(pattern)} did not come within ${limit / 1000} s`);
       await this.#change(left);
     }
   }

@@ -52,7 +52,7 @@ export interface KillOptions {
   readonly after?: number;
   /** Every process of that name, or only the first. */
   readonly every?: boolean;
-  readonly signal?: "KILL" | "SEGV" | "STOP" | "TERM";
+  readonly signal?: "ALRM" | "KILL" | "SEGV" | "STOP" | "TERM";
 }
 
 /** Kills a program during the boot. Says `vm: fault: killed PROCESS` on the console when it has done so. */

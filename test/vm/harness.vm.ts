@@ -65,7 +65,7 @@ vmCase(
     await machine.expect(rootSays.holding);
     const memory = await machine.saveMemory();
     for (const [encoding, secret] of Object.entries(planted)) {
-      const findings = await findInMemory(memory, bytes(secret), secret);
+      const findings = await findInMemory(memory, bytes(secret), "planted");
       expect(findings.filter((one) => one.isWhole).map((one) => one.encoding)).toContain(encoding);
       expect(describeFindings(findings)).not.toContain(secret);
     }

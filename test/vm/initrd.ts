@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { cp, mkdir, readFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { cached, contentHash, removeAsRoot, repository } from "./cache.ts";
 import { type Files, writeFiles } from "./files.ts";
@@ -27,6 +27,8 @@ export interface InitrdOptions {
   readonly module?: string;
   /** Files of /etc/latchkey by name, as they are when the image is built. */
   readonly config?: Files;
+  /** Files of the system that are taken away first, as if their package were not installed: "/usr/sbin/bcachefs". */
+  readonly absent?: readonly string[];
   /** More files of the system that the image is built in, by absolute path: /etc/crypttab and the like. */
   readonly system?: Files;
   readonly drivers?: readonly string[];
@@ -45,7 +47,8 @@ export interface InitrdOptions {
 
 /** Runs in the guest: the files go to their places, then the given command builds. dracut does not fail for a missing module. */
 const BUILD = `
-image=$1; shift
+image=$1; absent=$2; shift 2
+rm -f $absent
 cp -r /mnt/files/. /
 "$@" 2>/mnt/build.log || { cat /mnt/build.log >&2; exit 1; }
 if grep -E 'dracut\\[E\\]|cannot be found' /mnt/build.log >&2; then exit 1; fi
@@ -55,7 +58,8 @@ chmod 644 /mnt/initrd.img /mnt/build.log
 
 /** The initrd that these options make, from the cache or built now (10 to 25 s). */
 export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise<string> {
-  const { binary, module = join(repository, "initrd-hooks/dracut"), config = {}, system = {} } = options;
+  const { binary, config = {}, system = {}, absent = [] } = options;
+  const module = options.module ?? join(repository, "initrd-hooks/dracut");
   const command = options.command ?? dracut(guest, options);
   const image = options.command
     ? (options.commandImage ?? `/boot/initrd.img-${guest.kernelVersion}`)
@@ -64,7 +68,7 @@ export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise
   const directory = await cached({
     kind: "initrds",
     name: `${options.stack}-${binary === null ? "without" : "with"}-latchkey`,
-    inputs: { RECIPE, BUILD, guest: guest.key, latchkey, config, system, command, image },
+    inputs: { RECIPE, BUILD, guest: guest.key, latchkey, config, system, absent, command, image },
     keep: 6,
     within: seconds(300),
     build: async (unfinished) => {
@@ -72,22 +76,29 @@ export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise
       await mkdir(files);
       writeFiles(files, system);
       writeFiles(join(files, "etc/latchkey"), config);
-      if (binary !== null) {
-        await mkdir(join(files, "usr/bin"), { recursive: true });
-        await cp(binary, join(files, "usr/bin/latchkey"));
-        await cp(module, join(files, "usr/lib/dracut/modules.d/90latchkey"), { recursive: true });
-      }
+      if (binary !== null) await installLatchkey(files, binary, module);
       await runInside(guest, BUILD, {
         purpose: `building an initrd with ${basename(command[0] ?? "")}`,
         within: seconds(300),
         exchange: unfinished,
-        arguments: [image, ...command],
+        arguments: [image, absent.join(" "), ...command],
         log: join(unfinished, "console.log"),
       });
       await removeAsRoot(files);
     },
   });
   return join(directory, "initrd.img");
+}
+
+/** What `latchkey install dracut` puts where. */
+async function installLatchkey(files: string, binary: string, module: string): Promise<void> {
+  await cp(binary, join(files, "usr/bin/latchkey"));
+  await cp(module, join(files, "usr/lib/dracut/modules.d/90latchkey"), { recursive: true });
+  for (const name of await readdir(module)) {
+    if (name.endsWith("-latchkey.conf") && /^\d/.test(name)) {
+      await cp(join(module, name), join(files, "etc/dracut.conf.d", name));
+    }
+  }
 }
 
 function dracut(guest: Guest, options: InitrdOptions): readonly string[] {

@@ -1,5 +1,10 @@
-import type { DeviceReference, VolumePlan } from "../../config/plan.ts";
-import { type BlockDevice, type BlockDevices, referenceText } from "../../system/block-devices.ts";
+import type { VolumePlan } from "../../config/plan.ts";
+import {
+  type BlockDevice,
+  type BlockDevices,
+  type DeviceReference,
+  referenceText,
+} from "../../system/block-devices.ts";
 import type { Clock } from "../../system/clock.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { FindContext } from "../provider.ts";
@@ -76,7 +81,8 @@ export class FilesystemSearch {
       try {
         const found = (await this.#atReference(reference)) ?? (await this.#bySuperblock(reference));
         if (found) return found;
-        mayStillCome = true;
+        // The link leads to something else, and nothing here is meant by it: waiting would only hold up an ext4 root.
+        if (this.#lastError?.code !== "bcachefs/not-bcachefs") mayStillCome = true;
       } catch (thrown) {
         this.#lastError = asLatchkeyError(thrown);
         if (transient.has(this.#lastError.code)) mayStillCome = true;

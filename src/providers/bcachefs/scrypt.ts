@@ -15,8 +15,8 @@ const SALT = new TextEncoder().encode("bcache\0");
 /**
  * scrypt (RFC 7914) with BoringSSL's code, straight from and into memory of the caller; blocks its thread.
  *
- * BoringSSL's HMAC leaves the padded key (the passphrase XOR 0x5c) on the stack. So a second, tiny derivation with a
- * passphrase of the same length follows in the same frames: it leaves its own pad there, of a passphrase that is none.
+ * BoringSSL leaves the padded HMAC key (the passphrase XOR 0x5c) and at times the derived key on the stack. So a second,
+ * tiny derivation with a passphrase of the same length follows in the same frames, and leaves its own there.
  * test/unit/providers/bcachefs/left-behind.test.ts looks for what remains.
  * @param key 32 bytes of room
  */

@@ -1,5 +1,6 @@
 import type { JsonObject } from "../../jose/json.ts";
 import type { Clock } from "../../system/clock.ts";
+import type { LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
 import type { HttpExchange } from "./http.ts";
 
@@ -31,4 +32,13 @@ export interface Tpm2Opener {
 export interface ClevisFallback {
   /** @param compact the token, nothing before or after it */
   decrypt(compact: string, signal: AbortSignal): Promise<SecretBytes>;
+}
+
+/** Passed down the pin tree while it is being opened. */
+export interface OpenContext {
+  readonly tools: ClevisTools;
+  /** Aborted when this share is no longer wanted. */
+  readonly signal: AbortSignal;
+  /** For now this cannot be opened, though it is still being tried. May be called several times. */
+  stalled(reason: LatchkeyError): void;
 }

@@ -42,7 +42,11 @@ describe("what names a device", () => {
     ["/dev/sda2", path("/dev/sda2"), "/dev/sda2"],
     ["//dev///sda2", path("/dev/sda2"), "/dev/sda2"],
     ["/dev/mapper/a b", path("/dev/mapper/a b"), "/dev/mapper/a b"],
-    ["/dev/disk/by-path/pci-0000:00:1f.2", path("/dev/disk/by-path/pci-0000:00:1f.2"), "/dev/disk/by-path/pci-0000:00:1f.2"],
+    [
+      "/dev/disk/by-path/pci-0000:00:1f.2",
+      path("/dev/disk/by-path/pci-0000:00:1f.2"),
+      "/dev/disk/by-path/pci-0000:00:1f.2",
+    ],
     [`/dev/disk/by-uuid/${uuid}`, tag("UUID", uuid), `/dev/disk/by-uuid/${uuid}`],
     ["/dev/disk/by-label/my\\x20disk", tag("LABEL", "my disk"), "/dev/disk/by-label/my\\x20disk"],
     ["/dev/disk/by-label/\\x22a\\x22", tag("LABEL", '"a"'), "/dev/disk/by-label/\\x22a\\x22"],
@@ -115,7 +119,9 @@ test("a link and its tag are the same device, a path and a tag are not known to 
 });
 
 test("no encrypted volume has the short UUID of a FAT", () => {
-  expect(volumeUuidProblem(parsed("UUID=4F2A-99C1"))).toBe('"4F2A-99C1" is not the UUID of an encrypted volume (36 characters)');
+  expect(volumeUuidProblem(parsed("UUID=4F2A-99C1"))).toBe(
+    '"4F2A-99C1" is not the UUID of an encrypted volume (36 characters)',
+  );
   expect(volumeUuidProblem(parsed(`UUID=${uuid}`))).toBeUndefined();
   expect(volumeUuidProblem(parsed("LABEL=4F2A-99C1"))).toBeUndefined();
 });
@@ -123,7 +129,9 @@ test("no encrypted volume has the short UUID of a FAT", () => {
 describe("properties", () => {
   const devices = fc.oneof(
     anyText,
-    fc.tuple(fc.constantFrom("UUID=", "LABEL=", "PARTUUID=", "ID=", "/dev/disk/by-label/", "/"), anyText).map((parts) => parts.join("")),
+    fc
+      .tuple(fc.constantFrom("UUID=", "LABEL=", "PARTUUID=", "ID=", "/dev/disk/by-label/", "/"), anyText)
+      .map((parts) => parts.join("")),
     textOf("UUID=", "LABEL=", "/", ":", "..", '"', "'", "\\x20", uuid, "dev", "disk/by-label/", "\n"),
   );
 

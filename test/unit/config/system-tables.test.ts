@@ -38,7 +38,10 @@ describe("octal escapes", () => {
   test("a name with its blanks written as escapes comes back whole", () => {
     fc.assert(
       fc.property(anyText, (text) => {
-        const escaped = text.replace(/[ \t\n\\#]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
+        const escaped = text.replace(
+          /[ \t\n\\#]/g,
+          (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`,
+        );
         expect(decodeOctalEscapes(escaped, "fstab")).toBe(text.toWellFormed());
       }),
     );
@@ -59,7 +62,13 @@ describe("fstab", () => {
       file: "/etc/fstab",
       entries: [
         { device: "UUID=6e8c", mountPoint: "/", type: "bcachefs", options: ["rw", "relatime", "degraded"], line: 3 },
-        { device: "/dev/sdb:/dev/sdc", mountPoint: "/my data", type: "bcachefs", options: ["defaults", "nofail"], line: 5 },
+        {
+          device: "/dev/sdb:/dev/sdc",
+          mountPoint: "/my data",
+          type: "bcachefs",
+          options: ["defaults", "nofail"],
+          line: 5,
+        },
         { device: "LABEL=swap", mountPoint: "none", type: "swap", options: ["sw"], line: 6 },
       ],
       problems: [],
@@ -147,13 +156,31 @@ describe("crypttab", () => {
 
   test("a fifth field is named and ignored", () => {
     const { entries, problems } = parseCrypttab("a /dev/sda none luks, discard", "/etc/crypttab");
-    expect(problems.map(problemLine)).toEqual(["/etc/crypttab:1: expected at most 4 fields, got 5: the others are ignored"]);
+    expect(problems.map(problemLine)).toEqual([
+      "/etc/crypttab:1: expected at most 4 fields, got 5: the others are ignored",
+    ]);
     expect(entries.length).toBe(1);
   });
 });
 
 describe("properties", () => {
-  const pieces = textOf("a", "/dev/sda", "UUID=1", " ", "\t", "\n", "#", "\\040", "\\0", "none", "bcachefs", "ro", ",", '"', "\u0000");
+  const pieces = textOf(
+    "a",
+    "/dev/sda",
+    "UUID=1",
+    " ",
+    "\t",
+    "\n",
+    "#",
+    "\\040",
+    "\\0",
+    "none",
+    "bcachefs",
+    "ro",
+    ",",
+    '"',
+    "\u0000",
+  );
 
   test("any text gives entries and warnings of one line that name a line of the text", () => {
     fc.assert(

@@ -93,13 +93,41 @@ describe("the line of a key", () => {
 
 describe("properties", () => {
   test("any text is walked to an end", () => {
-    const pieces = textOf("[", "]", "[[", "]]", "{", "}", "=", ".", ",", '"', '"""', "'", "'''", "\n", "#", "a", "\\", " ");
+    const pieces = textOf(
+      "[",
+      "]",
+      "[[",
+      "]]",
+      "{",
+      "}",
+      "=",
+      ".",
+      ",",
+      '"',
+      '"""',
+      "'",
+      "'''",
+      "\n",
+      "#",
+      "a",
+      "\\",
+      " ",
+    );
     fc.assert(fc.property(fc.oneof(anyText, pieces), (text) => void locateKeys(text).lineOf(["a"])));
   });
 
   test("every key of a document that parses is found at the line it was written in", () => {
     const key = fc.string({ unit: fc.constantFrom("a", "b", "-", "é", '"', "\\", "."), minLength: 1, maxLength: 4 });
-    const value = fc.constantFrom('"x"', "[1, 2]", "{ a = [ { b = 1 } ] }", "'#'", '"""\n\n"""', "1979-05-27", "[ # c\n]", "'''\n'''''");
+    const value = fc.constantFrom(
+      '"x"',
+      "[1, 2]",
+      "{ a = [ { b = 1 } ] }",
+      "'#'",
+      '"""\n\n"""',
+      "1979-05-27",
+      "[ # c\n]",
+      "'''\n'''''",
+    );
     fc.assert(
       fc.property(fc.uniqueArray(fc.tuple(key, value), { selector: ([name]) => name, maxLength: 8 }), (entries) => {
         let text = "";

@@ -1,24 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
-import { stringify } from "smol-toml";
-import { z } from "zod";
-import type { SourcePlan } from "../../../src/config/plan.ts";
-import { problemLine, refuseErrors } from "../../../src/config/problems.ts";
-import { type SourceEntry, sourcesOfThisVersion } from "../../../src/config/source-registry.ts";
-import { parseToml, type TomlConfiguration } from "../../../src/config/toml.ts";
+import { refuseErrors } from "../../../src/config/problems.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
-import { anyText, expectOneLine, textOf } from "./texts.ts";
-
-const uuid = "6e8c1f2a-0b3d-4c5e-8f70-123456789abc";
-const file = "latchkey.toml";
-const read = (text: string): TomlConfiguration => parseToml(text, file);
-const complaints = (text: string): readonly string[] => read(text).problems.map(problemLine);
-
-/** A volume that is as it should be, with lines to add or to put in the place of those with the same key. */
-function volume(...lines: readonly string[]): string {
-  const fields = new Map([`kind = "bcachefs"`, `device = "UUID=${uuid}"`, ...lines].map((line) => [line.split(" ")[0], line]));
-  return ["[volumes.root]", ...fields.values(), ""].join("\n");
-}
+import { complaints, file, read, volume } from "./documents.ts";
+import { uuid } from "./machine.ts";
 
 describe("a configuration that is as it should be", () => {
   test("every key is read", () => {
@@ -90,45 +74,161 @@ allow_degraded = true
 
 describe("what is wrong is named with file, line and key", () => {
   test.each<[string, string, string]>([
-    ["a device that is none", volume('device = "sda1"'), 'latchkey.toml:3: volumes.root.device: expected UUID=…, LABEL=…, or a path, got "sda1"'],
-    ["a device in a list", volume(`device = ["/dev/sda",\n\n "sdb"]`), 'latchkey.toml:5: volumes.root.device: expected UUID=…, LABEL=…, or a path, got "sdb"'],
-    ["a device that is a number", volume("device = 5"), "latchkey.toml:3: volumes.root.device: expected a device in quotes, or a list of them"],
+    [
+      "a device that is none",
+      volume('device = "sda1"'),
+      'latchkey.toml:3: volumes.root.device: expected UUID=…, LABEL=…, or a path, got "sda1"',
+    ],
+    [
+      "a device in a list",
+      volume(`device = ["/dev/sda",\n\n "sdb"]`),
+      'latchkey.toml:5: volumes.root.device: expected UUID=…, LABEL=…, or a path, got "sdb"',
+    ],
+    [
+      "a device that is a number",
+      volume("device = 5"),
+      "latchkey.toml:3: volumes.root.device: expected a device in quotes, or a list of them",
+    ],
     ["no device in the list", volume("device = []"), "latchkey.toml:3: volumes.root.device: names no device"],
-    ["the UUID of a stick", volume('device = "UUID=4F2A-99C1"'), 'latchkey.toml:3: volumes.root.device: "4F2A-99C1" is not the UUID of an encrypted volume (36 characters)'],
-    ["a device that is missing", '[volumes.root]\nkind = "bcachefs"', 'latchkey.toml:1: volumes.root.device: missing (for example device = "UUID=…")'],
-    ["a kind that is missing", '[volumes.root]\ndevice = "/dev/sda"', 'latchkey.toml:1: volumes.root.kind: missing (for example kind = "bcachefs")'],
-    ["a kind that is misspelt", volume('kind = "bcachfs"'), 'latchkey.toml:2: volumes.root.kind: no such kind "bcachfs" (did you mean "bcachefs"?): known are bcachefs, luks, zfs, zerofs'],
-    ["a kind that comes later", volume('kind = "luks"'), "latchkey.toml:2: volumes.root.kind: this version of latchkey does not open luks volumes"],
+    [
+      "the UUID of a stick",
+      volume('device = "UUID=4F2A-99C1"'),
+      'latchkey.toml:3: volumes.root.device: "4F2A-99C1" is not the UUID of an encrypted volume (36 characters)',
+    ],
+    [
+      "a device that is missing",
+      '[volumes.root]\nkind = "bcachefs"',
+      'latchkey.toml:1: volumes.root.device: missing (for example device = "UUID=…")',
+    ],
+    [
+      "a kind that is missing",
+      '[volumes.root]\ndevice = "/dev/sda"',
+      'latchkey.toml:1: volumes.root.kind: missing (for example kind = "bcachefs")',
+    ],
+    [
+      "a kind that is misspelt",
+      volume('kind = "bcachfs"'),
+      'latchkey.toml:2: volumes.root.kind: no such kind "bcachfs" (did you mean "bcachefs"?): known are bcachefs, luks, zfs, zerofs',
+    ],
+    [
+      "a kind that comes later",
+      volume('kind = "luks"'),
+      "latchkey.toml:2: volumes.root.kind: this version of latchkey does not open luks volumes",
+    ],
     ["a kind that is a list", volume("kind = []"), "latchkey.toml:2: volumes.root.kind: expected a kind in quotes"],
-    ["a key that is misspelt", volume('devcie = "x"'), 'latchkey.toml:4: volumes.root.devcie: unknown key (did you mean "device"?)'],
+    [
+      "a key that is misspelt",
+      volume('devcie = "x"'),
+      'latchkey.toml:4: volumes.root.devcie: unknown key (did you mean "device"?)',
+    ],
     ["a key like nothing", 'hunter2 = "swordfish"', "latchkey.toml:1: hunter2: unknown key"],
     ["a key that needs quotes", '"a b\\nc" = 1', 'latchkey.toml:1: "a b c": unknown key'],
-    ["a source that comes later", volume('sources = [\n"prompt",\n"usb"]'), 'latchkey.toml:6: volumes.root.sources: this version of latchkey has no source "usb"'],
-    ["a later source's table alone", volume("usb = {}"), 'latchkey.toml:4: volumes.root.usb: this version of latchkey has no source "usb"'],
-    ["a source that is misspelt", volume('sources = ["prompt", "clevs"]'), 'latchkey.toml:4: volumes.root.sources: no such source "clevs" (did you mean "clevis"?): known are clevis, usb, keyfile, prompt, remote, vault'],
-    ["a source named twice", volume('sources = ["prompt", "prompt"]'), 'latchkey.toml:4: volumes.root.sources: names "prompt" twice'],
-    ["sources that are no list", volume('sources = "prompt"'), "latchkey.toml:4: volumes.root.sources: expected a list of names of sources"],
-    ["a table whose source is not used", volume("prompt = {}"), "latchkey.toml:4: volumes.root.prompt: set up here, but not named in volumes.root.sources"],
-    ["a duration without unit", 'prompt_after = "2"', 'latchkey.toml:1: prompt_after: expected a duration like "2s", "500ms" or "1m30s", got "2" (the unit is missing)'],
-    ["a duration without quotes", "prompt_after = 2", 'latchkey.toml:1: prompt_after: expected a duration in quotes, like "2s", "500ms" or "1m30s"'],
-    ["a date for a duration", "prompt_after = 1979-05-27", 'latchkey.toml:1: prompt_after: expected a duration in quotes, like "2s", "500ms" or "1m30s"'],
-    ["a switch in quotes", '[policy]\nrequire_encrypted = "no"', "latchkey.toml:2: policy.require_encrypted: expected true or false"],
-    ["a switch that comes later", "[policy]\nseal_pcr_after_unlock = 15", "latchkey.toml:2: policy.seal_pcr_after_unlock: this version of latchkey does not have this setting"],
-    ["a setting that comes later", 'tpm = "device:/dev/tpmrm0"', "latchkey.toml:1: tpm: this version of latchkey does not have this setting"],
-    ["a volume's name", '[volumes."my disk"]\nkind = "bcachefs"\ndevice = "/dev/sda"', 'latchkey.toml:1: volumes."my disk": a name is letters, digits, ".", "_" and "-" without a leading "-", got "my disk"'],
+    [
+      "a source that comes later",
+      volume('sources = [\n"prompt",\n"usb"]'),
+      'latchkey.toml:6: volumes.root.sources: this version of latchkey has no source "usb"',
+    ],
+    [
+      "a later source's table alone",
+      volume("usb = {}"),
+      'latchkey.toml:4: volumes.root.usb: this version of latchkey has no source "usb"',
+    ],
+    [
+      "a source that is misspelt",
+      volume('sources = ["prompt", "clevs"]'),
+      'latchkey.toml:4: volumes.root.sources: no such source "clevs" (did you mean "clevis"?): known are clevis, usb, keyfile, prompt, remote, vault',
+    ],
+    [
+      "a source named twice",
+      volume('sources = ["prompt", "prompt"]'),
+      'latchkey.toml:4: volumes.root.sources: names "prompt" twice',
+    ],
+    [
+      "sources that are no list",
+      volume('sources = "prompt"'),
+      "latchkey.toml:4: volumes.root.sources: expected a list of names of sources",
+    ],
+    [
+      "a table whose source is not used",
+      volume("prompt = {}"),
+      "latchkey.toml:4: volumes.root.prompt: set up here, but not named in volumes.root.sources",
+    ],
+    [
+      "a duration without unit",
+      'prompt_after = "2"',
+      'latchkey.toml:1: prompt_after: expected a duration like "2s", "500ms" or "1m30s", got "2" (the unit is missing)',
+    ],
+    [
+      "a duration without quotes",
+      "prompt_after = 2",
+      'latchkey.toml:1: prompt_after: expected a duration in quotes, like "2s", "500ms" or "1m30s"',
+    ],
+    [
+      "a date for a duration",
+      "prompt_after = 1979-05-27",
+      'latchkey.toml:1: prompt_after: expected a duration in quotes, like "2s", "500ms" or "1m30s"',
+    ],
+    [
+      "a switch in quotes",
+      '[policy]\nrequire_encrypted = "no"',
+      "latchkey.toml:2: policy.require_encrypted: expected true or false",
+    ],
+    [
+      "a switch that comes later",
+      "[policy]\nseal_pcr_after_unlock = 15",
+      "latchkey.toml:2: policy.seal_pcr_after_unlock: this version of latchkey does not have this setting",
+    ],
+    [
+      "a setting that comes later",
+      'tpm = "device:/dev/tpmrm0"',
+      "latchkey.toml:1: tpm: this version of latchkey does not have this setting",
+    ],
+    [
+      "a volume's name",
+      '[volumes."my disk"]\nkind = "bcachefs"\ndevice = "/dev/sda"',
+      'latchkey.toml:1: volumes."my disk": a name is letters, digits, ".", "_" and "-" without a leading "-", got "my disk"',
+    ],
     ["a volume that is no table", "[volumes]\nroot = 1", "latchkey.toml:2: volumes.root: expected a table"],
-    ["volumes that are no table", "volumes = 1", "latchkey.toml:1: volumes: expected a table for each volume, like [volumes.root]"],
-    ["volumes that are a list", "[[volumes]]\nkind = 1", "latchkey.toml:1: volumes: expected a table for each volume, like [volumes.root]"],
+    [
+      "volumes that are no table",
+      "volumes = 1",
+      "latchkey.toml:1: volumes: expected a table for each volume, like [volumes.root]",
+    ],
+    [
+      "volumes that are a list",
+      "[[volumes]]\nkind = 1",
+      "latchkey.toml:1: volumes: expected a table for each volume, like [volumes.root]",
+    ],
     ["a policy that is no table", "policy = true", "latchkey.toml:1: policy: expected a table"],
-    ["pools that are no table", "pools = []", "latchkey.toml:1: pools: expected a table for each pool, like [pools.data]"],
+    [
+      "pools that are no table",
+      "pools = []",
+      "latchkey.toml:1: pools: expected a table for each pool, like [pools.data]",
+    ],
     ["a pool without volumes", "[pools.data]", "latchkey.toml:1: pools.data.volumes: missing"],
     ["a pool of nothing", "[pools.data]\nvolumes = []", "latchkey.toml:2: pools.data.volumes: names no volume"],
-    ["a pool of numbers", "[pools.data]\nvolumes = [\n1]", "latchkey.toml:3: pools.data.volumes: expected the name of a volume in quotes"],
-    ["a pool's name", "[pools.-a]\nvolumes = ['x']", 'latchkey.toml:1: pools.-a: a name is letters, digits, ".", "_" and "-" without a leading "-", got "-a"'],
+    [
+      "a pool of numbers",
+      "[pools.data]\nvolumes = [\n1]",
+      "latchkey.toml:3: pools.data.volumes: expected the name of a volume in quotes",
+    ],
+    [
+      "a pool's name",
+      "[pools.-a]\nvolumes = ['x']",
+      'latchkey.toml:1: pools.-a: a name is letters, digits, ".", "_" and "-" without a leading "-", got "-a"',
+    ],
     ["no TOML", 'kind = "bcachefs"\ndevice =\n', "latchkey.toml:2: not TOML: invalid value"],
-    ["a key twice", "[policy]\n[policy]", "latchkey.toml:2: not TOML: trying to redefine an already defined table or value"],
+    [
+      "a key twice",
+      "[policy]\n[policy]",
+      "latchkey.toml:2: not TOML: trying to redefine an already defined table or value",
+    ],
     ["a quote left open", 'a = "x\n', "latchkey.toml:1: not TOML: control characters are not allowed in strings"],
-    ["lists in lists without end", `a = ${"[".repeat(100)}`, "latchkey.toml:1: not TOML: document contains excessively nested structures. aborting"],
+    [
+      "lists in lists without end",
+      `a = ${"[".repeat(100)}`,
+      "latchkey.toml:1: not TOML: document contains excessively nested structures. aborting",
+    ],
   ])("%s", (_, text, complaint) => {
     expect(complaints(text)).toEqual([complaint]);
   });
@@ -141,7 +241,12 @@ describe("what is wrong is named with file, line and key", () => {
   });
 
   test("values are not shown where a secret may have been pasted: neither unknown keys' nor broken TOML's", () => {
-    for (const text of ['passphrase = "hunter2"', 'passphrase = "hunter2', "passphrase = hunter2", volume('prompt = "hunter2"')]) {
+    for (const text of [
+      'passphrase = "hunter2"',
+      'passphrase = "hunter2',
+      "passphrase = hunter2",
+      volume('prompt = "hunter2"'),
+    ]) {
       expect(complaints(text).length).toBeGreaterThan(0);
       expect(complaints(text).join()).not.toContain("hunter2");
     }
@@ -164,151 +269,5 @@ describe("what is wrong is named with file, line and key", () => {
         hint: "also wrong: latchkey.toml:2: b: unknown key; latchkey.toml:3: c: unknown key; latchkey.toml:4: d: unknown key; and 2 more",
       });
     }
-  });
-});
-
-describe("what is left of a configuration with mistakes", () => {
-  test("a key that is wrong does not take its neighbours along", () => {
-    const { promptAfter, deviceTimeout, volumes } = read(`prompt_after = 1\ndevice_timeout = "1s"\n${volume("x = 1")}`);
-    expect({ promptAfter, deviceTimeout, names: volumes.map(({ name }) => name) }).toEqual({
-      promptAfter: undefined,
-      deviceTimeout: 1000,
-      names: ["root"],
-    });
-  });
-
-  test("of a list of devices those that are devices stay", () => {
-    expect(read(volume('device = ["sda", "/dev/sdb"]')).volumes[0]?.devices).toEqual([{ by: "path", path: "/dev/sdb" }]);
-  });
-
-  test("a volume of unknown kind is one if its device holds a bcachefs", () => {
-    for (const kind of ['kind = "bcachfs"', "kind = 1"]) {
-      expect(read(volume(kind)).volumes[0]).toMatchObject({ kind: "bcachefs", certainty: "if-bcachefs" });
-    }
-  });
-
-  test("a volume of a later kind is left to the system", () => {
-    expect(read(volume('kind = "zfs"'))).toMatchObject({
-      volumes: [],
-      leftToSystem: [{ name: "root", reason: "this version of latchkey does not open zfs volumes" }],
-    });
-  });
-
-  test("other sources stay in their order; when none is left, the passphrase is asked for, and that is said", () => {
-    expect(read(volume('sources = ["usb", "prompt"]')).volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
-    expect(read(volume('sources = ["usb"]')).volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
-    expect(read(volume("sources = []")).volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
-    expect(complaints(volume('sources = ["usb"]'))).toEqual([
-      'latchkey.toml:4: volumes.root.sources: this version of latchkey has no source "usb"',
-      "latchkey.toml:4: volumes.root.sources: no source is left, so the passphrase is asked for",
-    ]);
-  });
-
-  test("of a file that is no TOML nothing is left", () => {
-    expect(read("[")).toMatchObject({ volumes: [], pools: [] });
-  });
-});
-
-describe("a source that joins", () => {
-  // Its plan is no variant of SourcePlan yet: that is what joining adds.
-  const stick = z.strictObject({ uuid: z.string({ error: "missing" }), path: z.string({ error: "missing" }) }, { error: "expected a table with uuid and path" });
-  const usb: SourceEntry = {
-    kind: "usb",
-    settings: z
-      .preprocess((value) => (Array.isArray(value) ? value : [value]), z.array(stick))
-      .transform((sticks) => sticks.map((settings) => ({ kind: "usb", ...settings }) as unknown as SourcePlan)),
-  };
-  const sourcesOf = (...lines: string[]) => parseToml(volume(...lines), file, [...sourcesOfThisVersion, usb]);
-
-  test("brings one entry, and its table becomes its plan, in the order of the list", () => {
-    const { volumes, problems } = sourcesOf('sources = ["usb", "prompt"]', 'usb = [{ uuid = "A", path = "k" }, { uuid = "B", path = "k" }]');
-    expect(problems).toEqual([]);
-    expect(volumes[0]?.sources as unknown).toEqual([
-      { kind: "usb", uuid: "A", path: "k" },
-      { kind: "usb", uuid: "B", path: "k" },
-      { kind: "prompt" },
-    ]);
-  });
-
-  test("names what is wrong in its table, and the volume keeps its other sources", () => {
-    const { volumes, problems } = sourcesOf('sources = ["usb", "prompt"]', 'usb = { uuid = "A" }');
-    expect(problems.map(problemLine)).toEqual(["latchkey.toml:5: volumes.root.usb.path: missing"]);
-    expect(volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
-  });
-
-  test("is not used because its table is there", () => {
-    const { problems } = sourcesOf('sources = ["prompt"]', 'usb = { uuid = "A", path = "k" }');
-    expect(problems.map(problemLine)).toEqual([
-      "latchkey.toml:5: volumes.root.usb: set up here, but not named in volumes.root.sources",
-    ]);
-  });
-});
-
-describe("limits", () => {
-  test("256 volumes, and not one more", () => {
-    const text = Array.from({ length: 257 }, (_, i) => `[volumes.v${i}]\nkind = "bcachefs"\ndevice = "/dev/v${i}"\n`).join("");
-    expect(read(text).volumes.length).toBe(256);
-    expect(complaints(text)).toEqual(["latchkey.toml:1: volumes: more than 256 volumes"]);
-  });
-
-  test("64 devices of a volume, 16 sources, 64 pools", () => {
-    const devices = Array.from({ length: 65 }, (_, i) => `"/dev/v${i}"`).join();
-    expect(complaints(volume(`device = [${devices}]`))).toEqual(["latchkey.toml:3: volumes.root.device: names more than 64 devices"]);
-    const sources = Array.from({ length: 17 }, () => '"prompt"').join();
-    expect(complaints(volume(`sources = [${sources}]`))[0]).toBe("latchkey.toml:4: volumes.root.sources: names more than 16 sources");
-    const pools = Array.from({ length: 65 }, (_, i) => `[pools.p${i}]\nvolumes = ["a"]\n`).join("");
-    expect(complaints(pools)).toEqual(["latchkey.toml:1: pools: more than 64 pools"]);
-  });
-
-  test("a file full of mistakes gives an end of complaints, and soon", () => {
-    const started = performance.now();
-    const text = Array.from({ length: 60_000 }, (_, i) => `key${i} = 1\n`).join("");
-    expect(complaints(text).length).toBe(51);
-    expect(performance.now() - started).toBeLessThan(3000);
-  });
-});
-
-describe("properties", () => {
-  const pieces = textOf("[", "]", "volumes", "root", ".", "=", '"', "'", "{", "}", ",", "\n", "kind", "device", "sources", "prompt", "pools", "policy", "1", "true", "#", "\u0000");
-  const scalar = fc.oneof(fc.string({ maxLength: 8 }), fc.boolean(), fc.nat(), fc.constantFrom("prompt", "usb", "bcachefs", "luks", `UUID=${uuid}`, "2s"));
-  const anyValue = fc.oneof(scalar, fc.array(scalar, { maxLength: 3 }), fc.dictionary(fc.constantFrom("a", "kind", "device"), scalar, { maxKeys: 3 }));
-  const volumeTable = fc.dictionary(fc.constantFrom("kind", "device", "sources", "usb", "prompt", "__proto__"), anyValue, { maxKeys: 5 });
-  const anyTree = fc.record(
-    {
-      prompt_after: anyValue,
-      volumes: fc.oneof(anyValue, fc.dictionary(fc.string({ maxLength: 4 }), fc.oneof(anyValue, volumeTable), { maxKeys: 4 })),
-      pools: fc.oneof(anyValue, fc.dictionary(fc.constantFrom("p", "volumes"), fc.oneof(anyValue, volumeTable), { maxKeys: 2 })),
-      policy: anyValue,
-    },
-    { requiredKeys: [] },
-  );
-
-  test("any text gives a configuration and complaints of one line", () => {
-    fc.assert(
-      fc.property(fc.oneof(anyText, pieces, anyTree.map((tree) => stringify(tree))), (text) => {
-        for (const problem of read(text).problems) {
-          expect(problem.severity === "error" || problem.text.startsWith("no source is left")).toBe(true);
-          expectOneLine(problemLine(problem));
-        }
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  test("no volume comes out without a name that is one, nor without a source", () => {
-    fc.assert(
-      fc.property(anyTree, (tree) => {
-        for (const found of read(stringify(tree)).volumes) {
-          expect(found.name).toMatch(/^[A-Za-z0-9._-]+$/);
-          expect(found.sources?.length).toBeGreaterThan(0);
-        }
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  test("every cut of a real file is read without an error of our own", () => {
-    const text = volume('sources = ["prompt"]') + '[pools.data]\nvolumes = ["root"]\n[policy]\nallow_degraded = true\n';
-    for (let end = 0; end <= text.length; end += 1) read(text.slice(0, end));
   });
 });

@@ -78,6 +78,7 @@ export function planOf(volumes: readonly VolumePlan[], overrides: Partial<Plan> 
 
 interface FakeVolume {
   readonly passphrase?: string;
+  readonly uuid?: string;
   readonly state?: VolumeState;
   /** Resolves when the device appears. */
   readonly appears?: Promise<void>;
@@ -104,7 +105,7 @@ export class FakeProvider implements Provider {
       name,
       state: volume.state ?? "closed",
       description: `fake "${name}"`,
-      uuid: name,
+      uuid: volume.uuid ?? name,
       devices: [`/dev/${name}`],
       prove: async (credential) => {
         this.log.push(`prove ${name}`);

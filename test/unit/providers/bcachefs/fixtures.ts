@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { checksum, checksumType } from "../../../../src/providers/bcachefs/checksum.ts";
 import type { KeyDeriver } from "../../../../src/providers/bcachefs/derive.ts";
 import { WorkerKeyDeriver } from "../../../../src/providers/bcachefs/derive.ts";
 import { parametersText } from "../../../../src/providers/bcachefs/key.ts";
 import type { OpenBlockReader } from "../../../../src/system/block-devices.ts";
+import { LatchkeyError } from "../../../../src/system/errors.ts";
 import { SecretBytes } from "../../../../src/system/secret-bytes.ts";
 
 /** What the manifest of the fixtures says of one device. */
@@ -70,9 +72,10 @@ export function fixtureCase(name: string): FixtureCase {
 }
 
 /** A fixture's bytes; images come unpacked, 64 MiB. */
-export function fixtureBytes(file: string): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(readFileSync(folder + file));
-  return file.endsWith(".zst") ? new Uint8Array(Bun.zstdDecompressSync(bytes)) : bytes;
+export function fixtureBytes(file: string): Uint8Array {
+  const bytes = readFileSync(folder + file);
+  const { buffer, byteOffset, length } = file.endsWith(".zst") ? Bun.zstdDecompressSync(bytes) : bytes;
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 /** A device in memory that keeps count of what was read from it. */
@@ -123,3 +126,48 @@ export const rememberingDeriver: KeyDeriver = {
   },
   [Symbol.dispose]: () => undefined,
 };
+
+/** A superblock in an image, to be changed by a test. */
+export interface SuperblockEdit {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+/**
+ * Changes copies of the superblock in place and makes their checksums right again.
+ * @param room bytes from the start of each copy that `change` may touch
+ */
+export function editSuperblocks(
+  image: Uint8Array,
+  sectors: readonly number[],
+  change: (edit: SuperblockEdit, sector: number) => void,
+  room = 16 * 1024,
+): void {
+  for (const sector of sectors) {
+    const bytes = image.subarray(sector * 512, Math.min(image.length, sector * 512 + room));
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    change({ bytes, view }, sector);
+    const type = checksumType((view.getUint8(144) >> 2) & 0x3f);
+    const total = Math.min(bytes.length, 752 + 8 * view.getUint32(124, true));
+    view.setBigUint64(0, checksum(type, bytes.subarray(16, total)), true);
+    view.setBigUint64(8, 0n, true);
+  }
+}
+
+/** Offset of the first field of a type in a superblock. */
+export function fieldOffset({ view }: SuperblockEdit, type: number): number {
+  for (let offset = 752; ; offset += 8 * view.getUint32(offset, true)) {
+    if (view.getUint32(offset + 4, true) === type) return offset;
+  }
+}
+
+/** What a promise is rejected with; fails the test when that is not our error. */
+export async function failureOf(attempt: Promise<unknown>): Promise<LatchkeyError> {
+  try {
+    await attempt;
+  } catch (thrown) {
+    if (thrown instanceof LatchkeyError) return thrown;
+    throw thrown;
+  }
+  throw new Error("nothing was thrown");
+}

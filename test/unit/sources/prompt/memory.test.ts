@@ -6,25 +6,51 @@ import { Pty } from "./pty.ts";
 
 const program = join(import.meta.dir, "forgetting-program.ts");
 
-/** Every place in a process's readable memory that holds the bytes, /proc/pid/mem. */
+const PAGE = 4096;
+
+/** Every place in a process's own memory that holds the bytes, by proc_pid_maps(5), proc_pid_pagemap(5) and proc_pid_mem(5). */
 function findInMemory(pid: number, needle: Buffer): string[] {
   const found: string[] = [];
-  const fd = openSync(`/proc/${pid}/mem`, "r");
-  const buffer = Buffer.alloc(4 * 1024 * 1024);
-  for (const line of readFileSync(`/proc/${pid}/maps`, "utf8").split("\n")) {
-    const [, from = "0", to = "0"] = /^([0-9a-f]+)-([0-9a-f]+) r/.exec(line) ?? [];
-    const end = Number.parseInt(to, 16);
-    for (let at = Number.parseInt(from, 16); at < end; at += buffer.length - needle.length) {
-      try {
-        const length = readSync(fd, buffer, 0, Math.min(buffer.length, end - at), at);
-        if (buffer.subarray(0, length).includes(needle)) found.push(line);
-      } catch {
-        break; // a hole, or the kernel's own pages
+  const memory = openSync(`/proc/${pid}/mem`, "r");
+  const pagemap = openSync(`/proc/${pid}/pagemap`, "r");
+  for (const [place, from = "0", to = "0"] of readFileSync(`/proc/${pid}/maps`, "utf8").matchAll(
+    /^(\w+)-(\w+) rw.*$/gm,
+  )) {
+    for (const [first, count] of presentPages(
+      pagemap,
+      Number.parseInt(from, 16) / PAGE,
+      Number.parseInt(to, 16) / PAGE,
+    )) {
+      const run = Buffer.alloc(count * PAGE);
+      const length = readSync(memory, run, 0, run.length, first * PAGE);
+      if (run.subarray(0, length).includes(needle)) found.push(place);
+      run.fill(0);
+    }
+  }
+  closeSync(pagemap);
+  closeSync(memory);
+  return found;
+}
+
+/** Runs of pages that hold anything: address space that was only reserved is left out, or there would be gigabytes. */
+function* presentPages(pagemap: number, from: number, to: number): Generator<readonly [first: number, count: number]> {
+  const entries = new Uint32Array(2 * 65536); // two words a page; the top bit of the second says "present"
+  let first = from;
+  let count = 0;
+  for (let page = from; page < to; page += entries.length / 2) {
+    const pages = Math.min(entries.length / 2, to - page);
+    readSync(pagemap, new Uint8Array(entries.buffer), 0, pages * 8, page * 8);
+    for (let index = 0; index < pages; index++) {
+      if ((entries[2 * index + 1] ?? 0) >>> 31 === 1) {
+        if (count === 0) first = page + index;
+        count += 1;
+      } else if (count > 0) {
+        yield [first, count];
+        count = 0;
       }
     }
   }
-  closeSync(fd);
-  return found;
+  if (count > 0) yield [first, count];
 }
 
 async function firstLine(child: Bun.Subprocess<"ignore", "pipe", "inherit">): Promise<string> {

@@ -4,7 +4,7 @@ import { judgeReply, questionFile } from "../../../../src/system/ask-password/qu
 
 describe("the file that agents read", () => {
   test("has one line for each setting, whatever the words are", () => {
-    fc.assert(
+    void fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (text, id) => {
         const lines = questionFile({ text, id }, 42, "/run/sck").split("\n");
         expect(lines.map((line) => line.split("=")[0])).toEqual([

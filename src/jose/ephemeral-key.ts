@@ -1,0 +1,29 @@
+import { createECDH } from "node:crypto";
+import { SecretBytes } from "../system/secret-bytes.ts";
+import type { Curve } from "./curves.ts";
+import { type EcPublicKey, uncompressedPoint } from "./ec-jwk.ts";
+
+/** A key pair for one exchange. The private half lives inside the crypto library only, and is overwritten at the end of the scope. */
+export class EphemeralKey implements Disposable {
+  readonly publicKey: EcPublicKey;
+  readonly #pair: ReturnType<typeof createECDH>;
+
+  constructor(curve: Curve) {
+    this.#pair = createECDH(curve.nodeName);
+    const point = this.#pair.generateKeys();
+    const length = curve.coordinateBytes;
+    this.publicKey = { curve, x: point.subarray(1, 1 + length), y: point.subarray(1 + length) };
+  }
+
+  /** The x coordinate of private times public, in full length (RFC 7518 section 4.6, SEC 1 section 3.3.1). */
+  agree(theirs: EcPublicKey): SecretBytes {
+    return SecretBytes.take(this.#pair.computeSecret(uncompressedPoint(theirs)));
+  }
+
+  /** Puts another private key in its place: BoringSSL wipes what it frees, and the collector might be long in coming. */
+  [Symbol.dispose](): void {
+    const one = new Uint8Array(this.publicKey.curve.coordinateBytes);
+    one[one.length - 1] = 1;
+    this.#pair.setPrivateKey(one);
+  }
+}

@@ -1,0 +1,83 @@
+import { ECDH } from "node:crypto";
+import { SecretBytes } from "../system/secret-bytes.ts";
+import { type Curve, fromBigInt, inverseModulo, modulo, toBigInt } from "./curves.ts";
+import type { EcPublicKey } from "./ec-jwk.ts";
+import { EphemeralKey } from "./ephemeral-key.ts";
+import { malformed } from "./malformed.ts";
+import { PrimeField } from "./prime-field.ts";
+
+/** SEC 1 section 2.3.3: a point by its x, of the two the one with the even y. */
+const COMPRESSED_EVEN = 2;
+
+/**
+ * The client's side of one McCallum-Relyea exchange (tang's README, section "Recovery"). Wanted is K = s·C with the server's
+ * secret s. The client sends X = C + E for a fresh E = e·G, the server answers Y = s·X, and K = Y − e·S. Neither the server
+ * nor the wire learns C or K.
+ */
+export class BlindedExchange implements Disposable {
+  /** X: the point to send. */
+  readonly blinded: EcPublicKey;
+  readonly #server: EcPublicKey;
+  readonly #ephemeral: EphemeralKey;
+
+  /** Both points are on the same curve. */
+  constructor(server: EcPublicKey, client: EcPublicKey) {
+    this.#server = server;
+    this.#ephemeral = new EphemeralKey(server.curve);
+    this.blinded = addPublicPoints(client, this.#ephemeral.publicKey);
+  }
+
+  /**
+   * The x coordinate of K, and of another point: ECDH gives T = e·S by its x alone, so Y − T and Y + T are both candidates,
+   * and only K opens the token.
+   */
+  unblind(answer: EcPublicKey): readonly [SecretBytes, SecretBytes] {
+    const { curve } = this.#server;
+    using agreed = this.#ephemeral.agree(this.#server);
+    using compressed = SecretBytes.allocate(1 + agreed.length);
+    compressed.bytes[0] = COMPRESSED_EVEN;
+    compressed.bytes.set(agreed.bytes, 1);
+    // OpenSSL takes the square root that gives y; `convertKey` returns octets when no encoding is named.
+    const point = ECDH.convertKey(compressed.bytes, curve.nodeName, undefined, undefined, "uncompressed") as Buffer;
+    using secret = SecretBytes.take(point);
+    return sumAndDifference(curve, answer, secret.bytes.subarray(1));
+  }
+
+  [Symbol.dispose](): void {
+    this.#ephemeral[Symbol.dispose]();
+  }
+}
+
+/** The x coordinates of A − T and A + T for secret T (x, then y): ((yA ± yT)/(xA − xT))² − xA − xT. */
+function sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array): readonly [SecretBytes, SecretBytes] {
+  const length = curve.coordinateBytes;
+  using field = new PrimeField(curve.p, length);
+  const [pointX, pointY, secretX, secretY] = [
+    field.read(point.x),
+    field.read(point.y),
+    field.read(secret.subarray(0, length)),
+    field.read(secret.subarray(length)),
+  ];
+  const inverse = pointX && secretX && field.inverse(field.subtract(pointX, secretX));
+  // An honest answer meets T with a probability of 2^-256.
+  if (!pointX || !pointY || !secretX || !secretY || !inverse) throw malformed("the answer is no sum of points");
+  const minusBoth = field.subtract(field.subtract(field.element(), pointX), secretX);
+  const candidate = (numerator: ReturnType<typeof field.add>): SecretBytes => {
+    const slope = field.multiply(numerator, inverse);
+    return field.write(field.add(field.multiply(slope, slope), minusBoth));
+  };
+  return [candidate(field.add(pointY, secretY)), candidate(field.subtract(pointY, secretY))];
+}
+
+/** The sum of two points that anybody may know. */
+function addPublicPoints(left: EcPublicKey, right: EcPublicKey): EcPublicKey {
+  const { curve } = left;
+  const { p, coordinateBytes } = curve;
+  const [x1, y1, x2, y2] = [left.x, left.y, right.x, right.y].map(toBigInt) as [bigint, bigint, bigint, bigint];
+  const inverse = inverseModulo(x2 - x1, p);
+  if (inverse === undefined) throw malformed("the client key of the token is the ephemeral one"); // 2^-256
+  const slope = (y2 - y1) * inverse;
+  const x = modulo(slope * slope - x1 - x2, p);
+  const y = modulo(slope * (x1 - x) - y1, p);
+  return { curve, x: fromBigInt(x, coordinateBytes), y: fromBigInt(y, coordinateBytes) };
+}

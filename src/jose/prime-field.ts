@@ -1,0 +1,216 @@
+import { randomFillSync } from "node:crypto";
+import { SecretBytes } from "../system/secret-bytes.ts";
+import { fromBigInt, inverseModulo, toBigInt } from "./curves.ts";
+
+/**
+ * Three octets to a limb: two limbs' product and two carries stay below 2^53, so JavaScript's numbers are exact, and numbers
+ * live in registers and on the stack, never in the heap as BigInts do.
+ */
+const LIMB_BYTES = 3;
+const BASE = 2 ** 24;
+const PER_BASE = 2 ** -24;
+
+/** A number modulo p, in pages that are wiped. Its limbs are little-endian; the value is kept times R (Montgomery's form). */
+export class FieldElement implements Disposable {
+  readonly #pages: SecretBytes;
+  readonly limbs: Uint32Array;
+
+  constructor(limbs: number) {
+    this.#pages = SecretBytes.allocate(limbs * Uint32Array.BYTES_PER_ELEMENT);
+    const { buffer, byteOffset } = this.#pages.bytes;
+    this.limbs = new Uint32Array(buffer, byteOffset, limbs);
+  }
+
+  get isZero(): boolean {
+    return this.limbs.every((limb) => limb === 0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#pages[Symbol.dispose]();
+  }
+}
+
+/**
+ * Arithmetic with secret numbers modulo an odd p of at least 3: what Shamir's shares and Tang's exchange need. BigInt would be shorter, but
+ * each intermediate BigInt is a copy of the secret that nobody can wipe.
+ */
+export class PrimeField implements Disposable {
+  readonly #p: bigint;
+  readonly #byteLength: number;
+  readonly #modulus: Uint32Array;
+  /** −1/p modulo the base. */
+  readonly #negativeInverse: number;
+  /** R² modulo p as plain limbs: a product with it brings a number into Montgomery's form. */
+  readonly #rSquared: Uint32Array;
+  readonly #one: Uint32Array;
+  readonly #accumulator: FieldElement;
+  readonly #owned: FieldElement[] = [];
+
+  /** @param byteLength octets of p, and of each number outside */
+  constructor(p: bigint, byteLength: number) {
+    const count = Math.ceil(byteLength / LIMB_BYTES);
+    const r = 2n ** BigInt(24 * count);
+    this.#p = p;
+    this.#byteLength = byteLength;
+    this.#modulus = publicLimbs(p, count);
+    this.#negativeInverse = Number(BigInt(BASE) - (inverseModulo(p, BigInt(BASE)) ?? 1n));
+    this.#rSquared = publicLimbs((r * r) % p, count);
+    this.#one = publicLimbs(1n, count);
+    this.#accumulator = new FieldElement(count + 2);
+  }
+
+  /** Zero. Wiped with the field. */
+  element(): FieldElement {
+    const element = new FieldElement(this.#modulus.length);
+    this.#owned.push(element);
+    return element;
+  }
+
+  /** A number from its big-endian octets, as many as p has; undefined when it is not below p. */
+  read(bytes: Uint8Array): FieldElement | undefined {
+    if (bytes.length !== this.#byteLength) return undefined;
+    const element = this.element();
+    for (let index = 0; index < bytes.length; index += 1) {
+      const place = bytes.length - 1 - index;
+      const limb = Math.floor(place / LIMB_BYTES);
+      element.limbs[limb] = (element.limbs[limb] ?? 0) + (bytes[index] ?? 0) * 256 ** (place % LIMB_BYTES);
+    }
+    if (!this.#isBelowModulus(element.limbs)) return undefined;
+    this.#montgomery(element.limbs, this.#rSquared, element.limbs);
+    return element;
+  }
+
+  /** The big-endian octets, left-padded with zeros. */
+  write(element: FieldElement): SecretBytes {
+    using plain = new FieldElement(this.#modulus.length);
+    this.#montgomery(element.limbs, this.#one, plain.limbs);
+    const secret = SecretBytes.allocate(this.#byteLength);
+    const { bytes } = secret;
+    for (let place = 0; place < bytes.length; place += 1) {
+      const limb = plain.limbs[Math.floor(place / LIMB_BYTES)] ?? 0;
+      bytes[bytes.length - 1 - place] = limb >>> (8 * (place % LIMB_BYTES));
+    }
+    return secret;
+  }
+
+  /** An evenly distributed number that is not zero: as many random bits as p has, until they are below p. */
+  random(): FieldElement {
+    using number = SecretBytes.allocate(this.#byteLength);
+    const bits = this.#p.toString(2).length;
+    const used = number.bytes.subarray(this.#byteLength - Math.ceil(bits / 8));
+    for (;;) {
+      randomFillSync(used);
+      used[0] = (used[0] ?? 0) & (0xff >> (used.length * 8 - bits));
+      const element = this.read(number.bytes);
+      if (element && !element.isZero) return element;
+    }
+  }
+
+  add(a: FieldElement, b: FieldElement): FieldElement {
+    const sum = this.#accumulator.limbs;
+    let carry = 0;
+    for (let index = 0; index < this.#modulus.length; index += 1) {
+      const value = (a.limbs[index] ?? 0) + (b.limbs[index] ?? 0) + carry;
+      sum[index] = value % BASE;
+      carry = value >= BASE ? 1 : 0;
+    }
+    sum[this.#modulus.length] = carry;
+    return this.#reduced(this.element());
+  }
+
+  subtract(a: FieldElement, b: FieldElement): FieldElement {
+    using negative = new FieldElement(this.#modulus.length);
+    subtractLimbs(this.#modulus, b.limbs, negative.limbs); // p when b is zero: the sum is reduced in any case
+    return this.add(a, negative);
+  }
+
+  multiply(a: FieldElement, b: FieldElement): FieldElement {
+    const product = this.element();
+    this.#montgomery(a.limbs, b.limbs, product.limbs);
+    return product;
+  }
+
+  /**
+   * The inverse, or undefined when there is none. The number is first multiplied by a random one: what the BigInt algorithm
+   * then sees, and leaves in the heap, is evenly distributed and says nothing.
+   */
+  inverse(a: FieldElement): FieldElement | undefined {
+    const blind = this.random();
+    using blinded = this.write(this.multiply(a, blind));
+    const inverse = inverseModulo(toBigInt(blinded.bytes), this.#p);
+    if (inverse === undefined) return undefined;
+    const element = this.read(fromBigInt(inverse, this.#byteLength));
+    return element && this.multiply(element, blind);
+  }
+
+  [Symbol.dispose](): void {
+    this.#accumulator[Symbol.dispose]();
+    for (const element of this.#owned) element[Symbol.dispose]();
+  }
+
+  /** a·b/R modulo p, one limb of `b` at a time (coarsely integrated operand scanning, Koç, Acar and Kaliski 1996). */
+  #montgomery(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
+    const count = this.#modulus.length;
+    const sum = this.#accumulator.limbs.fill(0);
+    for (let step = 0; step < count; step += 1) {
+      const factor = b[step] ?? 0;
+      let carry = 0;
+      for (let index = 0; index < count; index += 1) {
+        const value = (sum[index] ?? 0) + (a[index] ?? 0) * factor + carry;
+        carry = Math.floor(value * PER_BASE);
+        sum[index] = value - carry * BASE;
+      }
+      const top = (sum[count] ?? 0) + carry;
+      sum[count] = top % BASE;
+      sum[count + 1] = top >= BASE ? 1 : 0;
+
+      const low = (sum[0] ?? 0) * this.#negativeInverse;
+      const multiple = low - Math.floor(low * PER_BASE) * BASE;
+      carry = Math.floor(((sum[0] ?? 0) + multiple * (this.#modulus[0] ?? 0)) * PER_BASE);
+      for (let index = 1; index < count; index += 1) {
+        const value = (sum[index] ?? 0) + multiple * (this.#modulus[index] ?? 0) + carry;
+        carry = Math.floor(value * PER_BASE);
+        sum[index - 1] = value - carry * BASE;
+      }
+      const last = (sum[count] ?? 0) + carry;
+      sum[count - 1] = last % BASE;
+      sum[count] = (sum[count + 1] ?? 0) + (last >= BASE ? 1 : 0);
+    }
+    this.#reduceInto(out);
+  }
+
+  #reduced(out: FieldElement): FieldElement {
+    this.#reduceInto(out.limbs);
+    return out;
+  }
+
+  /** The accumulator, which is below 2p, less p where that is needed. */
+  #reduceInto(out: Uint32Array): void {
+    const count = this.#modulus.length;
+    const sum = this.#accumulator.limbs;
+    if ((sum[count] ?? 0) > 0 || !this.#isBelowModulus(sum)) subtractLimbs(sum, this.#modulus, out);
+    else out.set(sum.subarray(0, count));
+  }
+
+  #isBelowModulus(limbs: Uint32Array): boolean {
+    for (let index = this.#modulus.length - 1; index >= 0; index -= 1) {
+      const [limb, bound] = [limbs[index] ?? 0, this.#modulus[index] ?? 0];
+      if (limb !== bound) return limb < bound;
+    }
+    return false;
+  }
+}
+
+/** a − b modulo R, in as many limbs as `out` has. */
+function subtractLimbs(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
+  let borrow = 0;
+  for (let index = 0; index < out.length; index += 1) {
+    const value = (a[index] ?? 0) - (b[index] ?? 0) - borrow;
+    borrow = value < 0 ? 1 : 0;
+    out[index] = value + borrow * BASE;
+  }
+}
+
+function publicLimbs(value: bigint, count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, index) => Number((value >> BigInt(24 * index)) & BigInt(BASE - 1)));
+}

@@ -1,0 +1,123 @@
+import { basename, dirname } from "node:path";
+import { LatchkeyError } from "../system/errors.ts";
+import type { Finding } from "./image-audit.ts";
+import { oldImage } from "./image-paths.ts";
+import type { Machine } from "./machine.ts";
+import type { ImageStep } from "./steps.ts";
+
+/** Debian's dracut and initramfs-tools run what is here after an image has changed: boot loaders that keep a copy of it. */
+const POST_UPDATE_HOOKS = "/etc/initramfs/post-update.d";
+
+export type AuditTree = (tree: string) => Promise<readonly Finding[]>;
+
+/**
+ * Builds an image in a folder of its own, looks into it, and only then puts it in place. Until the last step, a rename,
+ * the machine boots what it booted before.
+ * @throws LatchkeyError with the old image untouched
+ */
+export async function makeImage(
+  machine: Machine,
+  step: ImageStep,
+  audit: AuditTree,
+  print: (line: string) => void,
+): Promise<void> {
+  const { files } = machine;
+  const folder = files.makeWorkFolder();
+  try {
+    const built = `${folder}/initrd`;
+    await build(machine, step.kernel, built, print);
+    const findings = await audit(await unpack(machine, built, folder));
+    for (const { level, text } of findings) print(`  ${level === "failure" ? "FAILED" : level}: ${text}`);
+    const failed = findings.find(({ level }) => level === "failure");
+    if (failed) {
+      throw new LatchkeyError(
+        "install/audit-failed",
+        `the new image for kernel ${step.kernel} is not good: ${failed.text}`,
+        {
+          hint: `${step.image} is as it was; the machine boots as before`,
+        },
+      );
+    }
+    place(machine, step, built, print);
+  } finally {
+    files.removeTree(folder);
+  }
+  await tellBootLoaders(machine, step);
+}
+
+async function build(machine: Machine, kernel: string, built: string, print: (line: string) => void): Promise<void> {
+  const outcome = await machine.run(["dracut", "--quiet", "--force", machine.files.outside(built), kernel], {
+    // Boot loaders hear of the image when it is in its place, see tellBootLoaders().
+    environment: { NO_POST_UPDATE_HOOKS: "1" },
+  });
+  const complaints = outcome.stderr.split("\n").filter((line) => /^dracut(?:\[[WEF]\])?: /.test(line));
+  for (const line of complaints) print(`  ${line}`);
+  const facts = machine.files.facts(built);
+  if (outcome.status === 0 && facts) {
+    print(`  built: ${megabytes(facts.size)}`);
+    return;
+  }
+  const last = outcome.stderr.trim().split("\n").at(-1) || "it said nothing";
+  throw new LatchkeyError(
+    "install/build-failed",
+    `dracut could not build an image for kernel ${kernel} (status ${outcome.status}): ${last}`,
+    { hint: "the images in place are as they were; `dracut --force /tmp/try.img` shows all of what dracut says" },
+  );
+}
+
+async function unpack(machine: Machine, built: string, folder: string): Promise<string> {
+  const { files } = machine;
+  const tree = `${folder}/tree`;
+  files.makeFolder(tree);
+  const outcome = await machine.run(["lsinitrd", "--unpack", files.outside(built)], { folder: files.outside(tree) });
+  // With dracut's squash module most of the image is an image inside the image.
+  const inner = ["squashfs-root", "erofs-root"].map((name) => `${tree}/${name}`).find((path) => files.facts(path));
+  // Not by its status: cpio complains of device nodes that it may not make in a container. What is missing, the audit finds.
+  if (files.list(tree).length > 0) return inner ?? tree;
+  throw new LatchkeyError("install/audit-failed", `the new image cannot be unpacked: ${outcome.stderr.trim()}`, {
+    hint: "is there room in /var/tmp? the images in place are as they were",
+  });
+}
+
+function place(machine: Machine, step: ImageStep, built: string, print: (line: string) => void): void {
+  const { files } = machine;
+  const folder = dirname(step.image);
+  const size = files.facts(built)?.size ?? 0;
+  const old = files.facts(step.image);
+  const free = files.freeBytes(folder);
+  if (free < size) {
+    throw new LatchkeyError(
+      "install/no-room",
+      `no room in ${folder}: the new image has ${megabytes(size)}, and ${megabytes(free)} are free; ${basename(step.image)} is as it was`,
+      { hint: 'remove an old kernel, or have images compressed more (compress="zstd -19" in /etc/dracut.conf.d)' },
+    );
+  }
+  if (old && step.keepOld) {
+    const kept = oldImage(step.image);
+    // Keeping it must not be what fills the disk when the next kernel comes.
+    if (free - size < size || !files.secondName(step.image, kept))
+      print(`  no room to keep the image from before latchkey`);
+    else print(`  the image from before latchkey is kept: ${kept}`);
+  }
+  files.copy(built, step.image, old?.mode ?? 0o600);
+  print(`  in place: ${step.image}`);
+}
+
+async function tellBootLoaders(machine: Machine, step: ImageStep): Promise<void> {
+  if (machine.files.list(POST_UPDATE_HOOKS).length === 0) return;
+  const outcome = await machine.run([
+    "run-parts",
+    `--arg=${step.kernel}`,
+    `--arg=${step.image}`,
+    machine.files.outside(POST_UPDATE_HOOKS),
+  ]);
+  if (outcome.status === 0) return;
+  const last = outcome.stderr.trim().split("\n").at(-1) || `status ${outcome.status}`;
+  throw new LatchkeyError("install/boot-loader", `the boot loader did not take the new image over: ${last}`, {
+    hint: `${step.image} is new and good; run the boot loader's own update before the next boot`,
+  });
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
