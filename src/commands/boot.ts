@@ -1,10 +1,15 @@
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { loadPlan } from "../config/load.ts";
+import type { Plan } from "../config/plan.ts";
 import { monotonicClock } from "../system/clock.ts";
 import { asLatchkeyError, exitStatus } from "../system/errors.ts";
 import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
 import { RunDirectory } from "../system/run-directory.ts";
 import { handOver, planHandover } from "../unlock/handover.ts";
+import type { Report } from "../unlock/report.ts";
+import { type InitrdFacts, mountRoot, planRootMount, SYSROOT } from "../unlock/root-mount.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleProviders, assembleSources } from "./assemble.ts";
@@ -54,6 +59,7 @@ export function registerBoot(program: Command): void {
       },
       signal,
     );
+    mountIfNeeded(plan, report, announce);
     try {
       directory.create();
       handOver(directory, report, planHandover(plan, report));
@@ -64,4 +70,35 @@ export function registerBoot(program: Command): void {
     disarm();
     return exitStatus[report.outcome ?? "failed"];
   });
+}
+
+/** A mount that fails is told and left to the system, which tries in its own way and shows what it thinks of it. */
+function mountIfNeeded(plan: Plan, report: Report, announce: (line: string) => void): void {
+  const request = planRootMount(plan, report, initrdFacts());
+  if (!request) return;
+  try {
+    for (const note of mountRoot(request)) announce(note);
+    announce(`mounted ${request.devices.join(" and ")} on ${request.target}`);
+  } catch (thrown) {
+    const { message, hint } = asLatchkeyError(thrown);
+    announce(message);
+    if (hint !== undefined) announce(`hint: ${hint}`);
+  }
+}
+
+function initrdFacts(): InitrdFacts {
+  return {
+    inInitrd: existsSync("/etc/initrd-release"), // os-release(5), INITRD
+    hasMountHelper: ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].some((folder) => existsSync(`${folder}/mount.bcachefs`)),
+    sysrootIsMounted: isMountPoint(SYSROOT),
+  };
+}
+
+/** The root of another device than its parent folder. A folder that is not there is taken for one, so that nothing mounts. */
+function isMountPoint(path: string): boolean {
+  try {
+    return statSync(path).dev !== statSync(join(path, "..")).dev;
+  } catch {
+    return true;
+  }
 }

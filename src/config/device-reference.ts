@@ -1,6 +1,6 @@
+import { decodeDeviceName, encodeDeviceName, linkFolders } from "../system/device-names.ts";
 import { holdsUnprintable, type Parsed, quoted } from "./parsed.ts";
 import type { DeviceReference, DeviceTag } from "./plan.ts";
-import { decodeDeviceName, encodeDeviceName } from "./udev-encoding.ts";
 
 /** PATH_MAX of the kernel. */
 const maxPathLength = 4096;
@@ -9,15 +9,9 @@ const maxTagValueLength = 255;
 /** BCH_SB_MEMBERS_MAX of bcachefs; no other kind has more members. */
 export const maxMembers = 64;
 
-/** The folder of links that udev keeps for each tag. */
-const folderOfTag: Readonly<Record<DeviceTag, string>> = {
-  UUID: "/dev/disk/by-uuid/",
-  LABEL: "/dev/disk/by-label/",
-  PARTUUID: "/dev/disk/by-partuuid/",
-  PARTLABEL: "/dev/disk/by-partlabel/",
-  ID: "/dev/disk/by-id/",
-};
-const tags = Object.keys(folderOfTag) as readonly DeviceTag[];
+/** The folder of links that udev keeps for a tag. */
+const linkFolder = (tag: DeviceTag): string => `/dev/disk/${linkFolders[tag]}/`;
+const tags = Object.keys(linkFolders) as readonly DeviceTag[];
 
 const tagPattern = /^([A-Za-z_]+)=(.*)$/s;
 const fullUuidPattern = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
@@ -57,7 +51,7 @@ export function printDeviceReference(device: DeviceReference): string {
 
 /** Where the device appears; for a tag the link that udev makes. */
 export function toDevicePath(device: DeviceReference): string {
-  return device.by === "path" ? device.path : folderOfTag[device.tag] + encodeDeviceName(device.value);
+  return device.by === "path" ? device.path : linkFolder(device.tag) + encodeDeviceName(device.value);
 }
 
 /** Both name the same link. References that differ may still lead to one device: only the running system can tell. */
@@ -146,8 +140,8 @@ function parsePath(text: string): Parsed<DeviceReference> {
 /** `/dev/disk/by-uuid/X` says the same as `UUID=X`, and as a tag it also finds what udev has made no link for. */
 function linkAsTag(path: string): DeviceReference | undefined {
   for (const tag of tags) {
-    if (!path.startsWith(folderOfTag[tag])) continue;
-    const value = decodeDeviceName(path.slice(folderOfTag[tag].length));
+    if (!path.startsWith(linkFolder(tag))) continue;
+    const value = decodeDeviceName(path.slice(linkFolder(tag).length));
     if (value === undefined || holdsUnprintable(value)) return undefined;
     const parsed = checkTagValue(tag, value);
     if ("value" in parsed) return parsed.value;

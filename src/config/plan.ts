@@ -1,15 +1,11 @@
+import type { DeviceReference, DeviceTag } from "../system/device-names.ts";
+
+export type { DeviceReference, DeviceTag };
+
 /** What the configuration, the kernel command line, crypttab and fstab say, as one typed plan. Parsed once, trusted inside. */
 
 export type VolumeKind = "bcachefs" | "luks" | "zfs" | "zerofs";
 export type SourceKind = "clevis" | "usb" | "keyfile" | "prompt" | "remote" | "vault";
-
-/** Tags that udev makes links for under /dev/disk/by-*; spelled as in fstab(5). */
-export type DeviceTag = "UUID" | "LABEL" | "PARTUUID" | "PARTLABEL" | "ID";
-
-/** A device as its owner names it. */
-export type DeviceReference =
-  | { readonly by: "path"; readonly path: string }
-  | { readonly by: "tag"; readonly tag: DeviceTag; readonly value: string };
 
 /** Where a statement of the plan was read, for messages: file and line, or the kernel command line. */
 export interface Origin {

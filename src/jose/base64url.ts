@@ -69,7 +69,7 @@ export function encodeSecretBase64url(bytes: Uint8Array): SecretBytes {
 }
 
 function decodedLength(characters: number, what: string): number {
-  if (characters % 4 === 1) throw malformed(`${what} is cut short: no base64url is ${characters} characters long`);
+  if (characters % 4 === 1) throw malformed(`${what} is cut short: ${characters} characters are no base64url`);
   return Math.floor((characters * 3) / 4);
 }
 

@@ -39,9 +39,7 @@ export function planDracutInstall(facts: DracutFacts, options: InstallOptions): 
       steps.push({ do: "write", file, replaces: present !== undefined });
     }
   }
-  // The first image with latchkey in it: keep the one before, in which everything was as it had been.
-  const isFirst = facts.present.size === 0;
-  return [...steps, ...imageSteps(facts, options, { latchkey: true, keepOld: isFirst })];
+  return [...steps, ...imageSteps(facts, options, { latchkey: true, keepOld: true })];
 }
 
 /** @throws LatchkeyError when it cannot be done on this machine */

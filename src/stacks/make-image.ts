@@ -38,7 +38,7 @@ export async function makeImage(
         },
       );
     }
-    place(machine, step, built, print);
+    await place(machine, step, built, print);
   } finally {
     files.removeTree(folder);
   }
@@ -79,7 +79,7 @@ async function unpack(machine: Machine, built: string, folder: string): Promise<
   });
 }
 
-function place(machine: Machine, step: ImageStep, built: string, print: (line: string) => void): void {
+async function place(machine: Machine, step: ImageStep, built: string, print: (line: string) => void): Promise<void> {
   const { files } = machine;
   const folder = dirname(step.image);
   const size = files.facts(built)?.size ?? 0;
@@ -92,15 +92,30 @@ function place(machine: Machine, step: ImageStep, built: string, print: (line: s
       { hint: 'remove an old kernel, or have images compressed more (compress="zstd -19" in /etc/dracut.conf.d)' },
     );
   }
-  if (old && step.keepOld) {
-    const kept = oldImage(step.image);
-    // Keeping it must not be what fills the disk when the next kernel comes.
-    if (free - size < size || !files.secondName(step.image, kept))
-      print(`  no room to keep the image from before latchkey`);
-    else print(`  the image from before latchkey is kept: ${kept}`);
-  }
+  if (old && step.keepOld) await keepOldImage(machine, step.image, free - 2 * size > 0, print);
   files.copy(built, step.image, old?.mode ?? 0o600);
   print(`  in place: ${step.image}`);
+}
+
+/** Keeps the image from before latchkey; only that one, and only while the next kernel's image still has room. */
+async function keepOldImage(
+  machine: Machine,
+  image: string,
+  hasRoom: boolean,
+  print: (line: string) => void,
+): Promise<void> {
+  const { files } = machine;
+  const kept = oldImage(image);
+  if (files.facts(kept)) return;
+  const modules = await machine.run(["lsinitrd", "--mod", files.outside(image)]);
+  if (modules.stdout.split("\n").includes("latchkey")) return;
+  // Fails on vfat, which has no second names; a copy would be one more thing to fill a small partition.
+  const isKept = hasRoom && files.secondName(image, kept);
+  print(
+    isKept
+      ? `  kept: ${kept}, the image from before latchkey`
+      : "  not kept for want of room: the image from before latchkey",
+  );
 }
 
 async function tellBootLoaders(machine: Machine, step: ImageStep): Promise<void> {

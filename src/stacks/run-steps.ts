@@ -56,6 +56,7 @@ async function audit(machine: Machine, step: ImageStep, tree: string): Promise<r
       needsBcachefs: rootIsBcachefs(machine.files),
     });
   }
+  if (!machine.files.facts(`${tree}/init`)) return [{ level: "failure", text: "it has no /init" }];
   const isGone = machine.files.facts(`${tree}/usr/bin/latchkey`) === undefined;
   return [isGone ? { level: "ok", text: "latchkey is gone" } : { level: "failure", text: "latchkey is still in it" }];
 }

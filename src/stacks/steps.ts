@@ -15,7 +15,7 @@ export interface ImageStep {
   readonly image: string;
   /** Must latchkey be in it, or must it not? */
   readonly latchkey: boolean;
-  /** Keep what is in its place now under another name: the image from before latchkey. */
+  /** Keep what is in its place now under another name, if it is from before latchkey. */
   readonly keepOld: boolean;
 }
 

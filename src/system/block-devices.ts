@@ -1,16 +1,9 @@
 import type { Stats } from "node:fs";
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { type DeviceReference, type DeviceTag, encodeDeviceName, linkFolders } from "./device-names.ts";
 import { watchDevices } from "./device-watch.ts";
 import { LatchkeyError } from "./errors.ts";
-
-/** Tags that udev makes links for under /dev/disk/by-*; spelled as in fstab(5). */
-export type DeviceTag = "UUID" | "LABEL" | "PARTUUID" | "PARTLABEL" | "ID";
-
-/** A device as its owner names it. */
-export type DeviceReference =
-  | { readonly by: "path"; readonly path: string }
-  | { readonly by: "tag"; readonly tag: DeviceTag; readonly value: string };
 
 /** Reads one device or image file. */
 export interface BlockReader {
@@ -67,27 +60,9 @@ const MINIMUM_BYTES = 64 * 1024;
 /** RAM disks and compressed swap hold no disk of anybody's; a floppy drive takes seconds to say it is empty. */
 const NOT_SEARCHED = /^(ram|zram|fd)\d/;
 
-const tagFolders: Readonly<Record<DeviceTag, string>> = {
-  UUID: "by-uuid",
-  LABEL: "by-label",
-  PARTUUID: "by-partuuid",
-  PARTLABEL: "by-partlabel",
-  ID: "by-id",
-};
-
-/**
- * A tag's value as udev spells it in the name of its link: encode_devnode_name of systemd's src/basic/utf8.c and
- * device-util. Letters, digits, `#+-.:=@_` and multi-byte UTF-8 stay, every other byte becomes \xNN.
- */
-export function udevEncoded(value: string): string {
-  return value.replace(/[^0-9A-Za-z#+\-.:=@_\u0080-\u{10ffff}]/gu, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
-}
-
 /** UUIDs are compared without regard to case by everything but file names: udev keeps that of the file system. */
 function spellings({ tag, value }: { readonly tag: DeviceTag; readonly value: string }): readonly string[] {
-  const encoded = udevEncoded(value);
+  const encoded = encodeDeviceName(value);
   if (encoded === "" || encoded === "." || encoded === "..") return [];
   if (tag !== "UUID" && tag !== "PARTUUID") return [encoded];
   return [...new Set([encoded, encoded.toLowerCase(), encoded.toUpperCase()])];
@@ -105,7 +80,7 @@ export class SystemBlockDevices implements BlockDevices {
     const candidates =
       reference.by === "path"
         ? [reference.path]
-        : spellings(reference).map((name) => `${this.#roots.dev}/disk/${tagFolders[reference.tag]}/${name}`);
+        : spellings(reference).map((name) => `${this.#roots.dev}/disk/${linkFolders[reference.tag]}/${name}`);
     for (const candidate of candidates) {
       try {
         return await realpath(candidate);

@@ -80,7 +80,10 @@ export const errorTable = {
   "install/boot-loader": { outcome: "failed", when: "a boot loader did not take a new initrd over" },
   "install/build-failed": { outcome: "failed", when: "the system's tool could not build an initrd" },
   "install/cannot-write": { outcome: "failed", when: "a file of the installation cannot be written" },
-  "install/foreign-file": { outcome: "failed", when: "a file that latchkey would write is there and is not latchkey's" },
+  "install/foreign-file": {
+    outcome: "failed",
+    when: "a file that latchkey would write is there and is not latchkey's",
+  },
   "install/no-image": { outcome: "unavailable", when: "the initrd of a kernel is not where it is looked for" },
   "install/no-kernel": { outcome: "unavailable", when: "the kernel to build an initrd for is not installed" },
   "install/no-room": { outcome: "failed", when: "a new initrd does not fit beside the old one" },

@@ -6,7 +6,7 @@ import { SecretBytes } from "./secret-bytes.ts";
 /** Room for a passphrase or key given by a file or pipe. As cryptsetup's --keyfile-size limit, far above any real key. */
 export const MAX_INPUT_BYTES = 64 * 1024;
 
-const NEWLINE = 0x0a;
+const LINE_FEED = 0x0a;
 const STDIN = 0;
 
 /**
@@ -24,14 +24,17 @@ export function readSecret(file: string): SecretBytes {
 }
 
 /**
- * Cuts what an editor or echo put behind a passphrase: every newline at the end. Spaces and carriage returns count, as
- * in bcachefs-tools 1.39 (src/key.rs) and unlike 1.13, which cuts one newline.
+ * A passphrase from the content of a file, by the rule of bcachefs-tools since 1.39 (src/key.rs): all trailing line
+ * feeds go, everything else counts: spaces, carriage returns, line feeds inside. (1.13 took one line feed off, and read
+ * up to the first NUL only.) bcachefs-tools refuses a NUL or invalid UTF-8; we do not, since a file system may have got
+ * such a passphrase elsewhere.
+ * @param content shortened in place, so that the scope stays with its owner
  */
-export function withoutTrailingNewlines(secret: SecretBytes): SecretBytes {
-  const { bytes } = secret;
+export function withoutTrailingNewlines(content: SecretBytes): SecretBytes {
+  const { bytes } = content;
   let length = bytes.length;
-  while (length > 0 && bytes[length - 1] === NEWLINE) length -= 1;
-  return secret.truncate(length);
+  while (length > 0 && bytes[length - 1] === LINE_FEED) length -= 1;
+  return content.truncate(length);
 }
 
 function readFile(file: string): SecretBytes {

@@ -4,7 +4,7 @@ import { SecretBytes } from "../system/secret-bytes.ts";
 const BLOCK = 16;
 
 /**
- * AES-128 in CFB mode with full blocks (TPM 2.0 Part 1 section 21.3, ISO/IEC 10116), built from single blocks: the library
+ * AES-128 in CFB mode with full blocks (TPM 2.0 Part 1 section 21, ISO/IEC 10116), built from single blocks: the library
  * gets only ciphertext to encrypt, so no buffer of its own ever holds the plain text.
  * @param key 16 octets
  * @param iv 16 octets

@@ -24,13 +24,13 @@ const LONGEST_RETRY_PAUSE = 500;
 
 /** What goes with a command that needs authorization, and checks what comes back with the answer. */
 export interface Authorization {
-  /** TPMS_AUTH_COMMAND for this command, TPM 2.0 Part 2 section 10.13.2. */
+  /** TPMS_AUTH_COMMAND for this command, TPM 2.0 Part 2 section 10.13. */
   authorize(command: TpmCommand): Uint8Array;
   /** @throws LatchkeyError when the answer does not prove itself */
   verify(command: TpmCommand, answer: TpmAnswer): void;
 }
 
-/** The password session with the empty password (Part 1 section 19.4): its answers prove nothing. */
+/** The password session with the empty password (Part 1 section 19): its answers prove nothing. */
 const emptyPassword: Authorization = {
   authorize: () => concat(u32(0x40000009), u16(0), Uint8Array.of(0), u16(0)),
   verify: () => undefined,

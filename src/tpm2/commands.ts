@@ -164,7 +164,7 @@ export function decodeAnswer(command: TpmCommand, withSessions: boolean, respons
   const tag = reader.u16();
   if (reader.u32() !== response.length) throw reader.fail("its size is not the one it states");
   const rc = reader.u32();
-  // A TPM 1.2 answers commands it does not know with its own tag, 0x00c4 (Part 3 section 5.3).
+  // A TPM 1.2 answers commands it does not know with its own tag, 0x00c4 (TPM_TAG_RSP_COMMAND, Part 2 section 6.9).
   if (tag === 0x00c4) throw new LatchkeyError("tpm2/absent", "this machine has a TPM 1.2, not a TPM 2.0");
   if (rc !== 0) throw new TpmResponseError(command.name, rc);
   if (tag !== (withSessions ? TAG_SESSIONS : TAG_NO_SESSIONS)) throw reader.fail(`its tag is ${hexCode(tag)}`);

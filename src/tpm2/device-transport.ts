@@ -14,6 +14,8 @@ export interface TpmNodes {
   devices(): readonly string[];
   /** `1` or `2` for the chip tpm0, where the kernel says so (since Linux 5.5). */
   majorVersion(): string | undefined;
+  /** For reading and writing. Rejects with an errno. */
+  open(path: string): Promise<FileHandle>;
 }
 
 const systemNodes: TpmNodes = {
@@ -31,6 +33,7 @@ const systemNodes: TpmNodes = {
       return undefined;
     }
   },
+  open: (path) => open(path, "r+"),
 };
 
 /**
@@ -54,7 +57,7 @@ export async function openDevice(
     const node = path ?? firstResourceManager(nodes);
     if (node !== undefined) {
       try {
-        return new DeviceTransport(node, await open(node, "r+"));
+        return new DeviceTransport(node, await nodes.open(node));
       } catch (error) {
         last = error;
         // Another user of /dev/tpm0 may finish; udev may still be making the node. Everything else will not change.

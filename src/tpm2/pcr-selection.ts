@@ -3,7 +3,7 @@ import { LatchkeyError } from "../system/errors.ts";
 import { type HashAlgorithm, hashById } from "./algorithms.ts";
 import { concat, u16, u32, type WireReader } from "./wire.ts";
 
-/** Every PC has 24 PCRs (PC Client Platform TPM Profile section 4.6): the bitmap has three octets. */
+/** Every PC has 24 PCRs (PC Client Platform TPM Profile): the bitmap has three octets. */
 export const PCR_COUNT = 24;
 const BITMAP_BYTES = PCR_COUNT / 8;
 

@@ -7,7 +7,7 @@ import { bankName, decodeSelections, isPcr, PCR_COUNT, type PcrSelection } from 
 import type { TpmTurn } from "./tpm.ts";
 import { sameBytes } from "./wire.ts";
 
-/** TPML_DIGEST holds at most this many (TPM 2.0 Part 2 section 10.9.3), so that a read may take three answers. */
+/** TPML_DIGEST holds at most this many (TPM 2.0 Part 2 section 10.9), so that a read may take three answers. */
 const MAX_DIGESTS = 8;
 /** Reads from the start again when a PCR was extended between two answers: other services measure at boot too. */
 const MAX_READS = 5;

@@ -59,6 +59,12 @@ function keyShape(type: string, size: string | undefined): KeyShape | undefined 
   return ["2048", "3072", "4096"].includes(size ?? "2048") ? { type: "rsa", bits: Number(size ?? 2048) } : undefined;
 }
 
+/**
+ * Linux keeps three objects for each user of /dev/tpmrm0 (context_tbl in drivers/char/tpm/tpm2-space.c), and answers the
+ * fourth with ENOMEM and the loss of all: so these, and the one that is being opened.
+ */
+const MAX_LOADED_PRIMARIES = 2;
+
 /** What the salt of a session is encrypted to. */
 export type PrimaryPublicKey =
   /** Coordinates in full length; `x` also as the TPM sent it. */
@@ -88,6 +94,8 @@ export class Primaries {
     const id = hex(template.area);
     const known = this.#loaded.get(id);
     if (known) return known;
+    const [oldest] = this.#loaded.keys();
+    if (oldest !== undefined && this.#loaded.size >= MAX_LOADED_PRIMARIES) await this.#unload(oldest);
     const made = await this.withRoom(undefined, async () => {
       const command = commands.createPrimary(template.area);
       const answer = await this.#channel.execute(command, signal, "password");
@@ -99,25 +107,24 @@ export class Primaries {
 
   /**
    * Runs `work`; when the TPM has no room for one more object, unloads the other primaries and runs it once more: without
-   * a resource manager three objects fit (MAX_LOADED_OBJECTS of the PC Client profile).
+   * a resource manager the room is shared with everybody's leftovers.
    */
   async withRoom<T>(needed: PrimaryKey | undefined, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const full = error instanceof TpmResponseError && (error.rc & 0xfff) === RC.objectMemory;
-      if (!full || !(await this.#unloadOthers(needed))) throw error;
+      const others = [...this.#loaded].filter(([, primary]) => primary !== needed);
+      const isFull = error instanceof TpmResponseError && (error.rc & 0xfff) === RC.objectMemory;
+      if (!isFull || others.length === 0) throw error;
+      for (const [id] of others) await this.#unload(id);
       return await work();
     }
   }
 
-  async #unloadOthers(needed: PrimaryKey | undefined): Promise<boolean> {
-    const others = [...this.#loaded].filter(([, primary]) => primary !== needed);
-    for (const [id, primary] of others) {
-      this.#loaded.delete(id);
-      await this.#channel.flush(primary.handle);
-    }
-    return others.length > 0;
+  async #unload(id: string): Promise<void> {
+    const primary = this.#loaded.get(id);
+    this.#loaded.delete(id);
+    if (primary) await this.#channel.flush(primary.handle);
   }
 }
 

@@ -9,7 +9,7 @@ import { concat, sized } from "./wire.ts";
 /** Fills with random bytes; another one only in tests that replay a recorded TPM. */
 export type Randomness = (bytes: Uint8Array) => void;
 
-/** What this label is for: TPM 2.0 Part 1 sections B.10.2 (RSA) and C.6.1 (ECC). */
+/** What this label is for: TPM 2.0 Part 1, secret sharing in annexes B (RSA) and C (ECC). */
 const PURPOSE = "SECRET";
 /** Draws for a private key below the order of its curve; each fails with less than 2^-32, P-521 after masking with 2^-1. */
 const KEY_DRAWS = 128;
@@ -33,7 +33,7 @@ export function makeSalt(primary: PrimaryKey, random: Randomness): Salt {
   try {
     const padding = constants.RSA_PKCS1_OAEP_PADDING;
     const oaepLabel = new TextEncoder().encode(`${PURPOSE}\0`);
-    // A storage key has no scheme, so OAEP takes its name algorithm (Part 1 section B.10.2).
+    // A storage key has no scheme, so OAEP takes its name algorithm (Part 1 annex B).
     const encrypted = publicEncrypt({ key: publicKey.key, padding, oaepHash: hash.name, oaepLabel }, secret.bytes);
     return { secret, encrypted, [Symbol.dispose]: () => secret[Symbol.dispose]() };
   } catch (cause) {
@@ -42,7 +42,7 @@ export function makeSalt(primary: PrimaryKey, random: Randomness): Salt {
   }
 }
 
-/** One-pass ECDH with a key pair of the moment, then KDFe: Part 1 section C.6.1. */
+/** One-pass ECDH with a key pair of the moment, then KDFe: Part 1 annex C. */
 function eccSalt(hash: HashAlgorithm, curve: Curve, point: Uint8Array, x: Uint8Array, random: Randomness): Salt {
   const pair = createECDH(curve.nodeName);
   using scalar = SecretBytes.allocate(curve.size);

@@ -8,7 +8,7 @@ import { TpmSession } from "./session.ts";
 import type { TpmTurn } from "./tpm.ts";
 import { sized, u16, WireReader } from "./wire.ts";
 
-/** What every TPM takes into a sealed object: MAX_SYM_DATA, TPM 2.0 Part 2 section 11.1.14. */
+/** What every TPM takes into a sealed object: MAX_SYM_DATA of TPM 2.0 Part 2. */
 export const MAX_SEALED_BYTES = 128;
 
 /** A new sealed object, both parts with their lengths, as clevis stores them. */
@@ -51,7 +51,7 @@ export async function seal(
   return { publicArea, privateArea };
 }
 
-/** TPM2B_SENSITIVE_CREATE (Part 2 section 11.1.16): empty password, the secret; its octets encrypted, its length not. */
+/** TPM2B_SENSITIVE_CREATE (Part 2 section 11.1): empty password, the secret; its octets encrypted, its length not. */
 function encryptSensitive(session: TpmSession, secret: SecretBytes): Uint8Array {
   using sensitive = SecretBytes.allocate(2 + 2 + secret.length);
   sensitive.bytes.set(u16(secret.length), 2);

@@ -17,7 +17,7 @@ const SESSION_TYPE = { hmac: 0x00, policy: 0x01 } as const;
 /** TPMA_SESSION, Part 2 section 8.4. continueSession stays clear: a session serves one command and is gone. */
 const ATTRIBUTE = { encryptsCommand: 0x20, encryptsResponse: 0x40 } as const;
 
-/** AES-128-CFB, which every PC TPM has (PC Client Platform TPM Profile section 4.4). */
+/** AES-128-CFB, which every PC TPM has (PC Client Platform TPM Profile). */
 const SYMMETRIC = concat(u16(ALG.aes), u16(128), u16(ALG.cfb));
 const KEY_BYTES = 16;
 const IV_BYTES = 16;
@@ -84,7 +84,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
   }
 
   /**
-   * TPMS_AUTH_COMMAND with the HMAC of Part 1 section 19.6.5. The object's password is empty, so the key is the session's
+   * TPMS_AUTH_COMMAND with the HMAC of Part 1 section 19.6. The object's password is empty, so the key is the session's
    * alone, in an HMAC session as in a policy session.
    */
   authorize(command: TpmCommand): Uint8Array {
@@ -94,7 +94,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
     return concat(u32(this.handle), sized(this.#nonceCaller), Uint8Array.of(this.#attributes), sized(hmac));
   }
 
-  /** Checks the HMAC over the answer, Part 1 section 19.6.6. @throws LatchkeyError tpm2/forged-answer, tpm2/bad-answer */
+  /** Checks the HMAC over the answer, Part 1 section 19.6. @throws LatchkeyError tpm2/forged-answer, tpm2/bad-answer */
   verify(command: TpmCommand, answer: TpmAnswer): void {
     const reader = answerReader(command.name, answer.authorizations);
     const nonceTpm = reader.sized().slice();
@@ -113,7 +113,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
     this.#channel.forget(this.handle); // it ended with the command
   }
 
-  /** Encrypts a command's first parameter (its octets without the length), Part 1 section 21.3. */
+  /** Encrypts a command's first parameter (its octets without the length), Part 1 section 21. */
   encrypt(plain: SecretBytes): Uint8Array {
     using key = this.#cipherKey(this.#nonceCaller, this.#nonceTpm);
     return cfbEncrypt(key.bytes.subarray(0, KEY_BYTES), key.bytes.subarray(KEY_BYTES), plain);

@@ -113,15 +113,18 @@ vmCase("a second member that comes late is waited for", async (name) => {
   expect((await machine.realRoot()).mounts[0]).toMatch(BOTH_MEMBERS);
 });
 
-vmCase("an unencrypted root is refused where policy says encrypted, with the reason above the power-off", async (name) => {
-  const image = await bcachefsImage(await guest("dracut"), {});
-  const configuration = `[volumes.system]\nkind = "bcachefs"\ndevice = "UUID=${image.uuid}"\nsources = ["prompt"]\n`;
-  await using machine = await start(name, image, { files: { "/etc/latchkey/latchkey.toml": configuration } });
-  await machine.expect(/system: .* is not encrypted: refused/);
-  await machine.expect("latchkey: the root filesystem was refused", { unless: [] });
-  expect(await machine.off()).toBe("guest-shutdown");
-  expect(machine.console.text).not.toContain(rootSays.reached);
-});
+vmCase(
+  "an unencrypted root is refused where policy says encrypted, with the reason above the power-off",
+  async (name) => {
+    const image = await bcachefsImage(await guest("dracut"), {});
+    const configuration = `[volumes.system]\nkind = "bcachefs"\ndevice = "UUID=${image.uuid}"\nsources = ["prompt"]\n`;
+    await using machine = await start(name, image, { files: { "/etc/latchkey/latchkey.toml": configuration } });
+    await machine.expect(/system: .* is not encrypted: refused/);
+    await machine.expect("latchkey: the root filesystem was refused", { unless: [] });
+    expect(await machine.off()).toBe("guest-shutdown");
+    expect(machine.console.text).not.toContain(rootSays.reached);
+  },
+);
 
 vmCase("an unencrypted root that nobody configured boots as it would without latchkey", async (name) => {
   const image = await bcachefsImage(await guest("dracut"), {});

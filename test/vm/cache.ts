@@ -25,6 +25,9 @@ export const cacheDirectory = resolve(process.env["LATCHKEY_CACHE"] ?? join(repo
 const LOCK_EX_NB = 2 | 4;
 const LOCK_POLL_MS = 200;
 
+/** A machine that waits for its turn needs what was made for it. */
+const IN_USE_MS = 3600_000;
+
 let libc: ReturnType<typeof openLibc> | undefined;
 function openLibc() {
   return dlopen("libc.so.6", { flock: { args: [FFIType.i32, FFIType.i32], returns: FFIType.i32 } }).symbols;
@@ -62,7 +65,7 @@ export interface Recipe {
   readonly name: string;
   /** Everything the result depends on; becomes JSON and then the key. Raise a number in it when the recipe changes. */
   readonly inputs: unknown;
-  /** How many results of this name stay; the least recently used go. */
+  /** How many results of this name stay; the least recently used go, but none that was used within the last hour. */
   readonly keep: number;
   /** Milliseconds another process may take to make it before we give up. */
   readonly within: number;
@@ -82,8 +85,13 @@ export async function cached(recipe: Recipe): Promise<string> {
       const unfinished = `${directory}.unfinished`;
       await removeAsRoot(unfinished);
       mkdirSync(unfinished);
+      const started = performance.now();
+      console.error(`vm: making ${recipe.kind}/${recipe.name}…`);
       await recipe.build(unfinished);
       await run(asRoot(["mv", "-T", unfinished, directory]), { purpose: "publishing", within: seconds(60) });
+      console.error(
+        `vm: made ${recipe.kind}/${recipe.name} in ${Math.round((performance.now() - started) / 100) / 10} s`,
+      );
       await prune(folder, recipe.name, recipe.keep);
     }
   }
@@ -106,19 +114,30 @@ async function prune(folder: string, name: string, keep: number): Promise<void> 
     .filter((entry) => sameName.test(entry))
     .map((entry) => ({ path: join(folder, entry), used: statSync(join(folder, entry)).mtimeMs }))
     .sort((a, b) => b.used - a.used);
-  for (const { path } of byAge.slice(keep)) await removeAsRoot(path);
+  for (const { path, used } of byAge.slice(keep)) if (Date.now() - used > IN_USE_MS) await removeAsRoot(path);
 }
+
+const knownHashes = new Map<string, string>();
 
 /** A hash of a file's or a whole tree's names, kinds, modes and contents, for the inputs of a recipe. */
 export function contentHash(path: string): string {
   const hash = createHash("sha256");
   const add = (entry: string): void => {
     const facts = lstatSync(entry);
-    hash.update(`${relative(path, entry)}\0${facts.mode}\0${facts.isFile() ? facts.size : 0}\0`);
+    hash.update(`${relative(path, entry)}\0${facts.mode}\0`);
     if (facts.isSymbolicLink()) hash.update(readlinkSync(entry));
-    else if (facts.isFile()) hash.update(readFileSync(entry));
+    else if (facts.isFile())
+      hash.update(fileHash(entry, `${facts.ino} ${facts.size} ${facts.mtimeMs} ${facts.ctimeMs}`));
     else if (facts.isDirectory()) for (const name of readdirSync(entry).sort()) add(join(entry, name));
   };
   add(path);
   return hash.digest("hex");
+}
+
+/** Every case asks for the hash of the same hundred megabytes: read them once per state of the file. */
+function fileHash(path: string, state: string): string {
+  const key = `${path} ${state}`;
+  const hash = knownHashes.get(key) ?? createHash("sha256").update(readFileSync(path)).digest("hex");
+  knownHashes.set(key, hash);
+  return hash;
 }

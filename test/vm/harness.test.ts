@@ -75,8 +75,8 @@ describe("the memory search", () => {
     expect(finding?.context).toContain(`before ${"█".repeat(plain.length)} after`);
   });
 
-  test("refuses a secret that chance could produce", () => {
-    expect(findInMemory("/nonexistent", bytes("short"), "secret")).rejects.toThrow("too short");
+  test("refuses a secret that chance could produce", async () => {
+    await expect(findInMemory("/nonexistent", bytes("short"), "secret")).rejects.toThrow("too short");
   });
 });
 
@@ -95,27 +95,34 @@ describe("the console", () => {
     const console = new Console();
     console.feed(bytes("one\nPassphrase: "));
     expect((await console.expect(/Pass(\w+):/)).match[1]).toBe("phrase");
-    expect(console.expect("Passphrase", { within: 20 })).rejects.toThrow("did not come within 0.02 s");
+    await expect(console.expect("Passphrase", { within: 20 })).rejects.toThrow("did not come within 0.02 s");
     setTimeout(() => console.feed(bytes("Kernel panic - not syncing: no init\n")), 10);
-    expect(console.expect("root")).rejects.toThrow("will not come");
+    await expect(console.expect("root")).rejects.toThrow("will not come");
   });
 });
 
-test("an overlay is a cpio that cpio(1) reads, with the directories that its files need", () => {
-  const archive = Bun.zstdDecompressSync(
-    overlay({ "/usr/bin/odd": { content: "12345", mode: 0o755 }, "/etc/link": { link: "/usr/bin/odd" }, "/etc/a": "" }),
-  );
-  const { stdout } = Bun.spawnSync(["cpio", "--list", "--verbose", "--numeric-uid-gid"], { stdin: archive });
-  const lines = stdout.toString().trim().split("\n");
-  expect(lines.map((line) => line.replace(/\s+/g, " ").replace(/ Jan.*?1970 /, " "))).toEqual([
-    "drwxr-xr-x 1 0 0 0 etc",
-    "-rw-r--r-- 1 0 0 0 etc/a",
-    "lrwxrwxrwx 1 0 0 12 etc/link -> /usr/bin/odd",
-    "drwxr-xr-x 1 0 0 0 usr",
-    "drwxr-xr-x 1 0 0 0 usr/bin",
-    "-rwxr-xr-x 1 0 0 5 usr/bin/odd",
-  ]);
-});
+test.skipIf(!Bun.which("cpio"))(
+  "an overlay is a cpio that cpio(1) reads, with the directories that its files need",
+  () => {
+    const archive = Bun.zstdDecompressSync(
+      overlay({
+        "/usr/bin/odd": { content: "12345", mode: 0o755 },
+        "/etc/link": { link: "/usr/bin/odd" },
+        "/etc/a": "",
+      }),
+    );
+    const { stdout } = Bun.spawnSync(["cpio", "--list", "--verbose", "--numeric-uid-gid"], { stdin: archive });
+    const lines = stdout.toString().trim().split("\n");
+    expect(lines.map((line) => line.replace(/\s+/g, " ").replace(/ Jan.*?1970 /, " "))).toEqual([
+      "drwxr-xr-x 1 0 0 0 etc",
+      "-rw-r--r-- 1 0 0 0 etc/a",
+      "lrwxrwxrwx 1 0 0 12 etc/link -> /usr/bin/odd",
+      "drwxr-xr-x 1 0 0 0 usr",
+      "drwxr-xr-x 1 0 0 0 usr/bin",
+      "-rwxr-xr-x 1 0 0 5 usr/bin/odd",
+    ]);
+  },
+);
 
 test.each([
   ["deb http://deb.example.org/debian bookworm main", "http://deb.example.org/debian"],

@@ -87,7 +87,7 @@ vmCase("a wrong passphrase thrice ends in a power-off that shows the journal", a
   expect(await machine.off()).toBe("guest-shutdown");
   // An expectation that can no longer come true ends with the machine, not at its limit.
   const started = performance.now();
-  expect(machine.expect(rootSays.reached, { unless: [] })).rejects.toThrow("the machine is off");
+  await expect(machine.expect(rootSays.reached, { unless: [] })).rejects.toThrow("the machine is off");
   expect(performance.now() - started).toBeLessThan(5000);
 });
 
@@ -110,7 +110,7 @@ vmCase("a root on a late USB disk boots, with a TPM, and its shell can be asked"
   await machine.plug("stick");
   expect((await machine.realRoot()).mounts[0]).toContain("/dev/sda / bcachefs");
   expect(await machine.shell("ls /dev/tpmrm0")).toContain("/dev/tpmrm0");
-  expect(machine.shell("false")).rejects.toThrow("status 1");
+  await expect(machine.shell("false")).rejects.toThrow("status 1");
 });
 
 /** A stand-in for the program that a fault is aimed at: comm is the script's name. */

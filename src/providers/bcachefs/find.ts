@@ -1,11 +1,7 @@
 import type { VolumePlan } from "../../config/plan.ts";
-import {
-  type BlockDevice,
-  type BlockDevices,
-  type DeviceReference,
-  referenceText,
-} from "../../system/block-devices.ts";
+import { type BlockDevice, type BlockDevices, referenceText } from "../../system/block-devices.ts";
 import type { Clock } from "../../system/clock.ts";
+import type { DeviceReference } from "../../system/device-names.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { FindContext } from "../provider.ts";
 import { type FilesystemView, type MemberDevice, memberText, viewFilesystem } from "./members.ts";
@@ -79,37 +75,35 @@ export class FilesystemSearch {
     let mayStillCome = false;
     for (const reference of this.#volume.devices) {
       try {
-        const found = (await this.#atReference(reference)) ?? (await this.#bySuperblock(reference));
+        const found = await this.#seek(reference);
         if (found) return found;
-        // The link leads to something else, and nothing here is meant by it: waiting would only hold up an ext4 root.
-        if (this.#lastError?.code !== "bcachefs/not-bcachefs") mayStillCome = true;
+        mayStillCome = true;
       } catch (thrown) {
         this.#lastError = asLatchkeyError(thrown);
-        if (transient.has(this.#lastError.code)) mayStillCome = true;
+        if (mayPass(this.#lastError, reference)) mayStillCome = true;
       }
     }
     if (!mayStillCome && this.#lastError) throw this.#lastError;
     return undefined;
   }
 
-  /** The device at the path or udev's link, if it is what the reference says. */
-  async #atReference(reference: DeviceReference): Promise<MemberDevice | undefined> {
+  /** The device at the path or udev's link if it is what the reference says, or else whatever calls itself so. */
+  async #seek(reference: DeviceReference): Promise<MemberDevice | undefined> {
     const path = await this.#devices.resolve(reference);
-    if (path === undefined) return undefined;
-    if (!namesFilesystem(reference)) return await this.#probe({ path, isHeld: false });
+    let failure: LatchkeyError | undefined;
     try {
-      const found = await this.#probe({ path, isHeld: false });
-      return isNamedBy(reference, found) ? found : undefined;
+      const found = path === undefined ? undefined : await this.#probe({ path, isHeld: false });
+      if (found && (!namesFilesystem(reference) || isNamedBy(reference, found))) return found;
     } catch (thrown) {
-      this.#lastError = asLatchkeyError(thrown);
-      if (this.#lastError.code === "device/permission-denied") throw thrown;
-      return undefined;
+      failure = asLatchkeyError(thrown);
     }
+    const found = namesFilesystem(reference) ? await this.#bySuperblock(reference) : undefined;
+    if (!found && failure) throw failure;
+    return found;
   }
 
   /** UUID= and LABEL= found by our own probe of every block device. */
   async #bySuperblock(reference: DeviceReference): Promise<MemberDevice | undefined> {
-    if (!namesFilesystem(reference)) return undefined;
     const found = await this.#scan((device) => isNamedBy(reference, device));
     const filesystems = new Set(found.map(({ superblock }) => superblock.internalUuid));
     if (filesystems.size > 1) {
@@ -165,12 +159,13 @@ export class FilesystemSearch {
 
   /**
    * Every block device with a good bcachefs superblock that the test accepts. What cannot be read is passed over, unless
-   * it is for lack of rights: then waiting would help nobody.
+   * this user may read none at all: then waiting would help nobody.
    */
   async #scan(accepts: (device: MemberDevice) => boolean): Promise<readonly MemberDevice[]> {
     const queue = [...(await this.#devices.list())];
     const found: MemberDevice[] = [];
-    let denied: LatchkeyError | undefined;
+    const denied: LatchkeyError[] = [];
+    const count = queue.length;
     const work = async (): Promise<void> => {
       for (let next = queue.shift(); next; next = queue.shift()) {
         try {
@@ -179,12 +174,12 @@ export class FilesystemSearch {
         } catch (thrown) {
           const error = asLatchkeyError(thrown);
           if (error.code === "bcachefs/superblock-damaged") this.#broken.add(error.message);
-          if (error.code === "device/permission-denied") denied = error;
+          if (error.code === "device/permission-denied") denied.push(error);
         }
       }
     };
     await Promise.all(Array.from({ length: PROBES_AT_ONCE }, work));
-    if (found.length === 0 && denied) throw denied;
+    if (denied[0] && denied.length === count) throw denied[0];
     return found.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
@@ -237,6 +232,14 @@ export class FilesystemSearch {
 async function probeSuperblock(devices: BlockDevices, path: string): Promise<MemberDevice["superblock"]> {
   await using reader = await devices.open(path);
   return (await readSuperblock(reader)).superblock;
+}
+
+/**
+ * Is it worth waiting after this? Behind a UUID= or LABEL= a damaged member may yet be joined by a good one. A device that
+ * holds something else will not change: waiting would only hold up the boot of a root that is no bcachefs.
+ */
+function mayPass({ code }: LatchkeyError, reference: DeviceReference): boolean {
+  return transient.has(code) || (code === "bcachefs/superblock-damaged" && namesFilesystem(reference));
 }
 
 function namesFilesystem(reference: DeviceReference): boolean {

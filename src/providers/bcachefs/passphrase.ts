@@ -5,20 +5,6 @@ const NUL = 0x00;
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
-/**
- * A passphrase from the content of a file, by the rule of bcachefs-tools since 1.39 (src/key.rs): all trailing line
- * feeds go, everything else counts: spaces, carriage returns, line feeds inside. (1.13 took one line feed off, and read
- * up to the first NUL only.) bcachefs-tools refuses a NUL or invalid UTF-8; we do not, since a file system may have got
- * such a passphrase elsewhere.
- * @param content shortened in place, so that the scope stays with its owner
- */
-export function passphraseFromFile(content: SecretBytes): SecretBytes {
-  const { bytes } = content;
-  let length = bytes.length;
-  while (length > 0 && bytes[length - 1] === LINE_FEED) length -= 1;
-  return content.truncate(length);
-}
-
 /** What about a passphrase often makes it wrong, one line or nothing. Says nothing of the rest of it. */
 export function oddityOf(passphrase: SecretBytes): string | undefined {
   const { bytes } = passphrase;

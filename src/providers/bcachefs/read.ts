@@ -18,6 +18,8 @@ import { checkChecksum, HEADER_BYTES, parseFields, parseHeader, type Superblock 
 const MAXIMUM_BYTES_READ = 40 * 1024 * 1024;
 /** How many different reasons the message of a hopeless device gives. */
 const REASONS_GIVEN = 3;
+/** How many copies it names for each. */
+const SECTORS_NAMED = 4;
 
 /** One copy of the superblock, and how it fared. */
 export interface CopyReport {
@@ -152,7 +154,9 @@ function hopeless(path: string, copies: readonly Copy[], layoutError: LatchkeyEr
   }
   const bySentence = Map.groupBy(failures, ({ error }) => error.message);
   const reasons = [...bySentence].slice(0, REASONS_GIVEN).map(([message, those]) => {
-    return `sector ${those.map(({ sector }) => sector).join(", ")}: ${message}`;
+    const sectors = those.slice(0, SECTORS_NAMED).map(({ sector }) => sector.toString());
+    if (those.length > SECTORS_NAMED) sectors.push(`${those.length - SECTORS_NAMED} more`);
+    return `sector ${sectors.join(", ")}: ${message}`;
   });
   if (bySentence.size > REASONS_GIVEN) reasons.push(`and ${bySentence.size - REASONS_GIVEN} more`);
   const isUnsupported = failures.some(({ error }) => error.code === "bcachefs/unsupported");

@@ -53,17 +53,18 @@ async function openTpm2(token: Token, data: JsonObject, context: OpenContext): P
     return decryptA256gcm(key, token.jwe);
   } catch (thrown) {
     // clevis hands algorithm names to tpm2-tools as they are, so it may know one that latchkey does not.
-    const mayFallBack =
-      thrown instanceof LatchkeyError && thrown.code === "token/unsupported" && fallback !== undefined;
-    if (!mayFallBack) throw thrown;
-    return await fallback.decrypt(token.compact, context.signal);
+    const isUnsupported = thrown instanceof LatchkeyError && thrown.code === "token/unsupported";
+    if (!isUnsupported || !fallback?.has("tpm2")) throw thrown;
+    return await fallback.decrypt(token.compact, context.signal).catch(() => {
+      throw thrown; // what latchkey says about the algorithm is clearer than a pipeline's last words
+    });
   }
 }
 
 async function openOther(token: Token, name: string, { tools, signal }: OpenContext): Promise<SecretBytes> {
   // The name becomes part of a command's name there (clevis-decrypt-NAME).
   const isName = /^[a-z0-9][a-z0-9_-]{0,63}$/.test(name);
-  if (isName && tools.fallback) return await tools.fallback.decrypt(token.compact, signal);
+  if (isName && tools.fallback?.has(name)) return await tools.fallback.decrypt(token.compact, signal);
   throw new LatchkeyError("token/unknown-pin", `the token has the pin ${quote(name)}, which latchkey does not know`, {
     ...(isName ? { hint: `install clevis and its pin ${name}: latchkey then leaves such tokens to it` } : {}),
   });

@@ -81,6 +81,10 @@ async function readBounded(response: Response, sizeLimit: number): Promise<Uint8
   return Buffer.concat(chunks);
 }
 
+/** OpenSSL's names for what is wrong with a certificate, x509_vfy.h, and Node's for a name that does not match. */
+const CERTIFICATE_ERROR =
+  /^(UNABLE_TO_|CERT_|CRL_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_|PATH_LENGTH|ERROR_IN_CERT)/;
+
 /** The codes of Bun's fetch, in words. A certificate error has the code of OpenSSL. */
 function asHttpFailure(thrown: unknown): HttpFailure {
   const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
@@ -91,8 +95,9 @@ function asHttpFailure(thrown: unknown): HttpFailure {
   if (code === "ENOTFOUND" || code.startsWith("EAI_")) {
     return new HttpFailure("its name has no address, or no name server answers yet", true, thrown);
   }
-  if (/CERT|ISSUER|SELF_SIGNED|ALTNAME/.test(code)) {
-    return new HttpFailure(`its certificate is not trusted (${code})`, false, thrown);
+  if (CERTIFICATE_ERROR.test(code)) {
+    const clock = /EXPIRED|NOT_YET_VALID/.test(code) ? "; is the clock of this machine right?" : "";
+    return new HttpFailure(`its certificate is not trusted (${code}${clock})`, false, thrown);
   }
   if (code === "ECONNRESET" || code === "ConnectionClosed") {
     return new HttpFailure("it closed the connection without an answer", true, thrown);

@@ -20,7 +20,7 @@ export function thresholdError(pin: SssPin, standings: readonly ShareStanding[])
     return new LatchkeyError("token/threshold", message);
   }
   const opened = standings.filter(({ is }) => is === "opened").length;
-  const needed = pin.threshold === 1 ? "the one share that is needed" : `the ${pin.threshold} shares that are needed`;
+  const needed = pin.threshold === 1 ? "the 1 share needed" : `the ${pin.threshold} shares needed`;
   const reasons = [...sharesByReason(standings)].map(([reason, shares]) => `${namesOf(shares)}: ${reason}`);
   if (pin.sharesLeftOut > 0) reasons.push(`${pin.sharesLeftOut} more shares were not looked at`);
   const message = [`opened ${opened} of ${needed}`, ...reasons].join("; ");

@@ -21,6 +21,8 @@ import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import { nullPinKey } from "./null.ts";
 import { parseTangPin, type TangPin } from "./tang-pin.ts";
 
+export { MAX_TOKEN_CHARACTERS };
+
 /** sss inside sss: people use two levels. Bounds the recursion of everything that walks the tree. */
 export const MAX_SSS_LEVELS = 8;
 /** Shares of one sss pin that are looked at; the others count as not opened. Each may be a server to talk to. */

@@ -30,6 +30,8 @@ export interface Tpm2Opener {
 }
 
 export interface ClevisFallback {
+  /** Is the program of this pin installed? The name has been checked. */
+  has(pin: string): boolean;
   /** @param compact the token, nothing before or after it */
   decrypt(compact: string, signal: AbortSignal): Promise<SecretBytes>;
 }

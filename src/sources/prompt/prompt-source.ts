@@ -26,7 +26,7 @@ export interface PromptSettings {
   readonly clock: Clock;
 }
 
-export const DECLINES_AT_BOOT = 3;
+const DECLINES_AT_BOOT = 3;
 const DECLINES_BY_HAND = 1;
 
 /** Milliseconds before a question that was not really answered comes again: neither a person nor a script spins it. */

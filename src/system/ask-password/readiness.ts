@@ -33,8 +33,9 @@ export function whenReadable(fd: number, signal: AbortSignal): Promise<Readiness
       settle();
     };
     const abort = (): void => finish(() => resolve(undefined));
+    const pollNow = pollerOf(fd);
     const look = (): void => {
-      const events = pollNow(fd);
+      const events = pollNow();
       if ((events & POLLNVAL) !== 0) {
         finish(() =>
           reject(new LatchkeyError("internal/defect", "a question's descriptor was closed while it waited")),
@@ -50,11 +51,11 @@ export function whenReadable(fd: number, signal: AbortSignal): Promise<Readiness
   });
 }
 
-/** The events of poll(2) that hold now; none when the call was interrupted. */
-function pollNow(fd: number): number {
+/** A function that gives the events of poll(2) that hold now; none when the call was interrupted. */
+function pollerOf(fd: number): () => number {
   const entry = new Uint8Array(8); // struct pollfd: fd, events, revents
   const view = new DataView(entry.buffer);
   view.setInt32(0, fd, true);
   view.setInt16(4, POLLIN, true);
-  return libc().poll(entry, 1n, 0) > 0 ? view.getInt16(6, true) : 0;
+  return () => (libc().poll(entry, 1n, 0) > 0 ? view.getInt16(6, true) : 0);
 }

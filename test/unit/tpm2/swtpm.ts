@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { commands } from "../../../src/tpm2/commands.ts";
+import type { LatchkeyError } from "../../../src/system/errors.ts";
 import { loadedHandles } from "../../../src/tpm2/capabilities.ts";
+import { commands } from "../../../src/tpm2/commands.ts";
 import { parseTcti } from "../../../src/tpm2/tcti.ts";
 import { Tpm, type TpmOptions } from "../../../src/tpm2/tpm.ts";
 
@@ -12,7 +13,10 @@ export const swtpmMissing = Bun.which("swtpm") === null ? "swtpm is not installe
 
 const fixtureState = join(import.meta.dir, "../../fixtures/clevis/tpm/swtpm-state.tar");
 
-export type SwtpmSocket = "unix" | "tcp" | "device";
+/** Unpacks the state of the TPM that the fixture tokens were sealed by. */
+export function fixtureStateIn(folder: string): void {
+  Bun.spawnSync(["tar", "-C", folder, "-xf", fixtureState]);
+}
 
 /** A real TPM 2.0 in software, with a state of its own, gone at the end of its scope. */
 export interface Swtpm extends AsyncDisposable {
@@ -22,34 +26,45 @@ export interface Swtpm extends AsyncDisposable {
   tpm(options?: TpmOptions): Tpm;
   /** Handles left inside, by a connection of its own: objects and sessions. */
   leftInside(): Promise<readonly number[]>;
-  /** Kills it: a TPM that goes away. */
-  kill(): void;
+  /** Power off and on. */
+  restart(): Promise<void>;
 }
 
-/** @param state `fixture`: the seed that the tokens of test/fixtures/clevis are bound to; `new`: another TPM */
-export async function startSwtpm(socket: "unix" | "tcp" = "unix", state: "fixture" | "new" = "fixture"): Promise<Swtpm> {
+export interface SwtpmOptions {
+  readonly socket?: "unix" | "tcp";
+  /** `fixture`: the seed that the tokens of test/fixtures/clevis are bound to; `new`: another TPM. */
+  readonly state?: "fixture" | "new";
+  /** False: nobody sends TPM2_Startup. */
+  readonly started?: boolean;
+}
+
+export async function startSwtpm(options: SwtpmOptions = {}): Promise<Swtpm> {
+  const { socket = "unix", state = "fixture", started = true } = options;
   const folder = mkdtempSync(join(tmpdir(), "latchkey-swtpm-"));
-  if (state === "fixture") Bun.spawnSync(["tar", "-C", folder, "-xf", fixtureState]);
+  if (state === "fixture") fixtureStateIn(folder);
   const port = socket === "tcp" ? await freePorts() : 0;
   const path = join(folder, "tpm");
   const [server, control, tcti] =
     socket === "tcp"
-      ? [
-          `type=tcp,port=${port},bindaddr=127.0.0.1`,
-          `type=tcp,port=${port + 1},bindaddr=127.0.0.1`,
-          `swtpm:host=127.0.0.1,port=${port}`,
-        ]
-      : [`type=unixio,path=${path}`, `type=unixio,path=${path}.ctrl`, `swtpm:path=${path}`];
-  const child = Bun.spawn(
-    ["swtpm", "socket", "--tpm2", "--server", server, "--ctrl", control, "--tpmstate", `dir=${folder}`].concat([
-      "--flags",
-      "not-need-init,startup-clear",
-    ]),
-    { stdio: ["ignore", "ignore", "pipe"] },
-  );
+      ? [`type=tcp,port=${port},bindaddr=127.0.0.1`, `type=tcp,port=${port + 1},bindaddr=127.0.0.1`, `port=${port}`]
+      : [`type=unixio,path=${path}`, `type=unixio,path=${path}.ctrl`, `path=${path}`];
+  const flags = started ? "not-need-init,startup-clear" : "not-need-init";
+  const launch = () =>
+    Bun.spawn(
+      [
+        ...["swtpm", "socket", "--tpm2", "--tpmstate", `dir=${folder}`],
+        ...["--server", server, "--ctrl", control, "--flags", flags],
+      ],
+      { stdio: ["ignore", "ignore", "pipe"] },
+    );
+  let child = launch();
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await child.exited;
+  };
   const swtpm: Swtpm = {
-    tcti,
-    tpm: (options = {}) => new Tpm(parseTcti(tcti), options),
+    tcti: `swtpm:${tcti}`,
+    tpm: (tpmOptions = {}) => new Tpm(parseTcti(swtpm.tcti), tpmOptions),
     async leftInside() {
       await using tpm = swtpm.tpm();
       return await tpm.use(neverAborted(), async (turn) => [
@@ -58,14 +73,22 @@ export async function startSwtpm(socket: "unix" | "tcp" = "unix", state: "fixtur
         ...(await loadedHandles(turn, "savedSession")),
       ]);
     },
-    kill: () => child.kill("SIGKILL"),
+    async restart() {
+      await stop();
+      child = launch();
+      await untilItListens(swtpm, child);
+    },
     async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await child.exited;
+      await stop();
       rmSync(folder, { recursive: true, force: true });
     },
   };
-  await untilItListens(swtpm, child);
+  try {
+    await untilItListens(swtpm, child);
+  } catch (error) {
+    await swtpm[Symbol.asyncDispose]();
+    throw error;
+  }
   return swtpm;
 }
 
@@ -86,6 +109,7 @@ async function untilItListens(swtpm: Swtpm, child: Bun.Subprocess<"ignore", "ign
       await swtpm.leftInside();
       return;
     } catch (error) {
+      if ((error as LatchkeyError).code === "tpm2/not-started") return;
       if (child.exitCode !== null) throw new Error(`swtpm ended: ${await new Response(child.stderr).text()}`);
       if (look > 200) throw error;
       await Bun.sleep(25);

@@ -50,8 +50,8 @@ describe("superblock checksums", () => {
 
   test("32 MiB, the most a layout allows, take well under a second", () => {
     const data = new Uint8Array(32 * 1024 * 1024).fill(0x5a);
-    const start = performance.now();
+    const before = process.cpuUsage();
     checksum(2, data);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(1000);
   });
 });

@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WorkerKeyDeriver } from "../../../../src/providers/bcachefs/derive.ts";
 import { Credential } from "../../../../src/system/credential.ts";
 import { failureOf, fixtureCase, secretOf } from "./fixtures.ts";
+
+// Real derivations and a build, on machines that may be busy.
+setDefaultTimeout(120_000);
 
 const small = { log2N: 4, log2R: 1, log2P: 0 };
 const real = { log2N: 14, log2R: 3, log2P: 4 };

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { parseCrypt, parseMembers, walkFields } from "../../../../src/providers/bcachefs/fields.ts";
 import { parseLayout } from "../../../../src/providers/bcachefs/layout.ts";
@@ -6,6 +6,9 @@ import { readSuperblock } from "../../../../src/providers/bcachefs/read.ts";
 import { parseHeader } from "../../../../src/providers/bcachefs/superblock.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
 import { editSuperblocks, failureOf, fixtureBytes, MemoryReader } from "./fixtures.ts";
+
+// Thousands of runs, on machines that may be busy.
+setDefaultTimeout(120_000);
 
 /** Runs a parser that may refuse, but only with our error. */
 async function survives(read: () => unknown): Promise<void> {
@@ -119,12 +122,13 @@ describe("whatever is on the disk", () => {
       32 * 1024 * 1024,
     );
     const reader = new MemoryReader(image);
-    const start = performance.now();
+    const before = process.cpuUsage();
     const failure = await failureOf(readSuperblock(reader, true));
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(1000);
     expect(reader.bytesRead).toBeLessThan(41 * 1024 * 1024);
     expect(failure.message).toContain("the member table is missing");
     expect(failure.message).toContain("larger than any real superblock");
+    expect(failure.message.length).toBeLessThan(500);
   });
 
   test("sector numbers near 2^64 are beyond the device, not an overflow", async () => {

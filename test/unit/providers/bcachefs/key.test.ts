@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chacha20, chacha20orig } from "@noble/ciphers/chacha.js";
 import { scrypt } from "@noble/hashes/scrypt.js";
 import fc from "fast-check";
@@ -16,6 +16,9 @@ import {
   rememberingDeriver,
   secretOf,
 } from "./fixtures.ts";
+
+// A real derivation takes 0.4 s, on a busy machine ten times that.
+setDefaultTimeout(120_000);
 
 const salt = new TextEncoder().encode("bcache\0");
 

@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes, scryptSync } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findInMemory, type Hit } from "./process-memory.ts";
+
+// Derivations and scans of a whole process, on machines that may be busy.
+setDefaultTimeout(120_000);
 
 const subject = join(import.meta.dir, "derive-subject.ts");
 const root = join(import.meta.dir, "../../../..");

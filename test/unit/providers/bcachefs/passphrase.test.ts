@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { oddityOf, passphraseFromFile } from "../../../../src/providers/bcachefs/passphrase.ts";
+import { oddityOf } from "../../../../src/providers/bcachefs/passphrase.ts";
+import { withoutTrailingNewlines } from "../../../../src/system/secret-input.ts";
 import { manifest, secretOf } from "./fixtures.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -7,7 +8,7 @@ const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 describe("a passphrase from a file", () => {
   test.each(manifest.passphrase_input)("$bytes_hex is cut as bcachefs-tools 1.39.2 cut it", (row) => {
     using content = secretOf(Uint8Array.fromHex(row.bytes_hex));
-    const cut = text(passphraseFromFile(content).bytes);
+    const cut = text(withoutTrailingNewlines(content).bytes);
     // What 1.39.2 refuses (a NUL) we take as it is; 1.13 stopped at the NUL.
     expect(cut).toBe(row.file_1_39_2 ?? text(Uint8Array.fromHex(row.bytes_hex)));
   });
@@ -20,13 +21,13 @@ describe("a passphrase from a file", () => {
   test("what is cut off is wiped", () => {
     using content = secretOf("pw\n\n\n");
     const whole = content.bytes;
-    passphraseFromFile(content);
+    withoutTrailingNewlines(content);
     expect([...whole]).toEqual([0x70, 0x77, 0, 0, 0]);
   });
 
   test("only line feeds leave the empty passphrase, which is allowed", () => {
     using content = secretOf("\n\n");
-    expect(passphraseFromFile(content).length).toBe(0);
+    expect(withoutTrailingNewlines(content).length).toBe(0);
   });
 });
 

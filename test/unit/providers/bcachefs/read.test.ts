@@ -1,9 +1,12 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { checkedParameters } from "../../../../src/providers/bcachefs/key.ts";
 import { readSuperblock } from "../../../../src/providers/bcachefs/read.ts";
 import { versionText } from "../../../../src/providers/bcachefs/superblock.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
 import { editSuperblocks, failureOf, fieldOffset, fixtureBytes, MemoryReader, manifest } from "./fixtures.ts";
+
+// Images unpack to 64 MiB, which a busy machine takes its time for.
+setDefaultTimeout(120_000);
 
 const COPIES = [8, 2056, 129024];
 
@@ -66,7 +69,7 @@ describe("superblocks made by the real tool", () => {
 describe("damaged superblocks", () => {
   test.each(manifest.damaged)("$name: $expect ($reason)", async ({ file, expect: outcome, external_uuid }) => {
     const reader = new MemoryReader(fixtureBytes(file));
-    const start = performance.now();
+    const before = process.cpuUsage();
     const attempt = readSuperblock(reader).then(({ superblock }) => {
       if (superblock.crypt) checkedParameters(superblock.crypt, reader.path);
       return superblock;
@@ -79,7 +82,7 @@ describe("damaged superblocks", () => {
     } else {
       expect((await attempt).externalUuid).toBe(external_uuid ?? "");
     }
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(1000);
     expect(reader.bytesRead).toBeLessThan(64 * 1024);
   });
 

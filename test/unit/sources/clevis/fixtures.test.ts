@@ -3,7 +3,16 @@ import { join } from "node:path";
 import { openToken } from "../../../../src/sources/clevis/decrypt.ts";
 import { parseToken } from "../../../../src/sources/clevis/token.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
-import { type Case, codesOfClass, fixtures, httpWithPorts, manifest, tangServers, tokenText, toolsWith } from "./fixtures.ts";
+import {
+  type Case,
+  codesOfClass,
+  fixtures,
+  httpWithPorts,
+  manifest,
+  tangServers,
+  tokenText,
+  toolsWith,
+} from "./fixtures.ts";
 import { hasTangd, startTangd, type TangServer } from "./tangd.ts";
 
 /** Cases that get as far as a TPM belong to the tests of the tpm2 pin. */

@@ -30,7 +30,12 @@ interface Manifest {
 
 export const manifest = JSON.parse(readFileSync(join(fixtures, "manifest.json"), "utf8")) as Manifest;
 
-export const tangServers: readonly FixtureServer[] = [manifest.tang.a, manifest.tang.b, manifest.tang.c, manifest.tang.d];
+export const tangServers: readonly FixtureServer[] = [
+  manifest.tang.a,
+  manifest.tang.b,
+  manifest.tang.c,
+  manifest.tang.d,
+];
 
 /** The bytes of a token as text; not UTF-8 where the case is about that. */
 export function tokenText(file: string): string {
@@ -55,7 +60,10 @@ export const codesOfClass: Readonly<Record<string, readonly ErrorCode[]>> = {
 };
 
 /** The tokens name fixed ports; the servers of a test run listen where the kernel lets them. */
-export function httpWithPorts(ports: Readonly<Record<number, number>>, http: HttpExchange = httpOverFetch()): HttpExchange {
+export function httpWithPorts(
+  ports: Readonly<Record<number, number>>,
+  http: HttpExchange = httpOverFetch(),
+): HttpExchange {
   return (request) => {
     const url = new URL(request.url);
     const port = ports[Number(url.port)];

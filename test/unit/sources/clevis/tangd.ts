@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { type Socket, spawn, type Subprocess } from "bun";
+import { type Socket, type Subprocess, spawn } from "bun";
 
 const TANGD = ["/usr/libexec/tangd", "/usr/lib/tangd"].find((path) => existsSync(path));
 

@@ -131,7 +131,7 @@ describe("our own question on a terminal", () => {
       }),
       { numRuns: 40 },
     );
-  });
+  }, 30_000);
 
   test("says so when the terminal goes away", async () => {
     using pty = new Pty();

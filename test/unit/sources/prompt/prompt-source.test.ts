@@ -6,6 +6,7 @@ import type { Answer, Asker, Way } from "../../../../src/system/ask-password/ask
 import { ConsoleAsker } from "../../../../src/system/ask-password/console-asker.ts";
 import { monotonicClock } from "../../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
+import { SecretBytes } from "../../../../src/system/secret-bytes.ts";
 import { HandClock, settle } from "../../unlock/fakes.ts";
 import { TestAgent } from "./agent.ts";
 import { FakeAsker, FakeHeart } from "./fakes.ts";
@@ -254,7 +255,6 @@ describe("the prompt source", () => {
         const heart = new FakeHeart({ root: "right" });
         const { asker, running } = start(heart);
         await settle();
-        const { SecretBytes } = await import("../../../../src/system/secret-bytes.ts");
         asker.answer({ kind: "secret", secret: SecretBytes.take(bytes.slice()) });
         await settle();
         heart.abort();

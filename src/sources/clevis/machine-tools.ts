@@ -1,0 +1,57 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { monotonicClock } from "../../system/clock.ts";
+import { LatchkeyError } from "../../system/errors.ts";
+import { chooseTcti } from "../../tpm2/tcti.ts";
+import { Tpm } from "../../tpm2/tpm.ts";
+import { findClevis } from "./fallback.ts";
+import { type HttpOptions, httpOverFetch } from "./http.ts";
+import type { ClevisTools } from "./tools.ts";
+import { tpm2Opener } from "./tpm2-open.ts";
+
+/** A bundle of all public authorities has 220 KiB. */
+const MAX_AUTHORITY_BYTES = 1024 * 1024;
+
+export interface MachineToolsOptions {
+  /** A TCTI string; TPM2TOOLS_TCTI in the environment wins. */
+  readonly tcti?: string;
+  /** A PEM file: https servers must have a certificate by an authority in it. */
+  readonly authorityFile?: string;
+  /** See ClevisTools. */
+  readonly tangPatience: number;
+}
+
+/** The machine's own TPM, network and clevis. One for all tokens of a run; dispose it to leave nothing in the TPM. */
+export function machineTools(options: MachineToolsOptions): ClevisTools & AsyncDisposable {
+  const { authorityFile, tcti, tangPatience } = options;
+  const http: HttpOptions = authorityFile === undefined ? {} : { certificateAuthority: readAuthority(authorityFile) };
+  const tpm = new Tpm(chooseTcti(tcti, process.env));
+  const fallback = findClevis();
+  return {
+    tpm2: tpm2Opener(tpm),
+    http: httpOverFetch(http),
+    ...(fallback ? { fallback } : {}),
+    clock: monotonicClock,
+    tangPatience,
+    [Symbol.asyncDispose]: () => tpm[Symbol.asyncDispose](),
+  };
+}
+
+/** Read before it is needed: a wrong file is a mistake of the configuration, not of a server. */
+function readAuthority(path: string): string {
+  const fail = (reason: string, cause?: unknown): LatchkeyError =>
+    new LatchkeyError("tang/ca-unreadable", `the certificate authority ${path} ${reason}`, { cause });
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    throw fail(`cannot be read (${(cause as NodeJS.ErrnoException).code})`, cause);
+  }
+  if (bytes.length > MAX_AUTHORITY_BYTES) throw fail(`is longer than ${MAX_AUTHORITY_BYTES} bytes`);
+  try {
+    new X509Certificate(bytes);
+  } catch (cause) {
+    throw fail("holds no PEM certificate", cause);
+  }
+  return bytes.toString("latin1");
+}

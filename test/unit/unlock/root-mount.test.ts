@@ -1,0 +1,95 @@
+import { describe, expect, test } from "bun:test";
+import type { Plan } from "../../../src/config/plan.ts";
+import { planHandover } from "../../../src/unlock/handover.ts";
+import type { Report, VolumeRecord } from "../../../src/unlock/report.ts";
+import { type InitrdFacts, planRootMount } from "../../../src/unlock/root-mount.ts";
+import { planOf, volumePlan } from "./fakes.ts";
+
+const rootMount = { options: ["noatime"], readOnly: true };
+const plan = planOf([volumePlan("root", { isRoot: true }), volumePlan("data")], { rootMount });
+const facts: InitrdFacts = { inInitrd: true, hasMountHelper: false, sysrootIsMounted: false };
+
+function reportWith(...volumes: Partial<VolumeRecord>[]): Report {
+  return {
+    schema: 1,
+    version: "0",
+    build: "test",
+    started_ms: 0,
+    finished_ms: 1,
+    outcome: "done",
+    volumes: volumes.map((volume) => ({
+      name: "root",
+      kind: "bcachefs",
+      description: null,
+      uuid: "u",
+      devices: ["/dev/vda", "/dev/vdb"],
+      standing: "opened",
+      opened_by: null,
+      settled_ms: null,
+      error: null,
+      ...volume,
+    })),
+    attempts: [],
+    events: [],
+    warnings: [],
+  };
+}
+
+describe("latchkey mounts the root itself", () => {
+  test("when it has several members and the image no mount helper", () => {
+    expect(planRootMount(plan, reportWith({}), facts)).toEqual({
+      devices: ["/dev/vda", "/dev/vdb"],
+      target: "/sysroot",
+      options: ["noatime"],
+      readOnly: true,
+      degraded: false,
+    });
+  });
+
+  test("with a single member left where policy allows to go on degraded", () => {
+    const degraded: Plan = { ...plan, policy: { requireEncrypted: true, allowDegraded: true } };
+    expect(planRootMount(degraded, reportWith({ devices: ["/dev/vda"] }), facts)).toMatchObject({
+      devices: ["/dev/vda"],
+      degraded: true,
+    });
+  });
+
+  test("with the folder that is to be the root", () => {
+    const nested = { ...plan, rootMount: { ...rootMount, subdirectory: "debian" } };
+    expect(planRootMount(nested, reportWith({}), facts)?.options).toEqual(["noatime", "X-mount.subdir=debian"]);
+  });
+
+  const cases: [string, Partial<InitrdFacts>, Partial<VolumeRecord>][] = [
+    ["the mount helper is there", { hasMountHelper: true }, {}],
+    ["something is mounted there", { sysrootIsMounted: true }, {}],
+    ["no initrd is booting", { inInitrd: false }, {}],
+    ["it has one member", {}, { devices: ["/dev/vda"] }],
+    ["it is still closed", {}, { standing: "failed" }],
+    ["it was refused", {}, { standing: "refused" }],
+    ["it is another volume", {}, { name: "data" }],
+  ];
+  test.each(cases)("but not when %s", (_, fact, volume) => {
+    expect(planRootMount(plan, reportWith(volume), { ...facts, ...fact })).toBeUndefined();
+  });
+});
+
+describe("what is handed over to the units of the initrd", () => {
+  const error = { code: "policy/unencrypted", reason: "root: not encrypted: refused" };
+  const other = { name: "data", uuid: "d" };
+  const cases: [string, Partial<VolumeRecord>[], { finished: boolean; refused?: string }][] = [
+    ["an open root", [{}, other], { finished: true }],
+    ["a root that stayed closed", [{ standing: "failed", error }], { finished: false }],
+    ["a refused root", [{ standing: "refused", error }], { finished: true, refused: error.reason }],
+    ["a data volume that failed", [{}, { ...other, standing: "failed", error }], { finished: true }],
+    ["a data volume that was refused", [{}, { ...other, standing: "refused", error }], { finished: true }],
+    [
+      "the root refused under another name",
+      [{ standing: "unencrypted" }, { name: "data", standing: "refused", error }],
+      { finished: true, refused: error.reason },
+    ],
+    ["no volumes", [], { finished: true }],
+  ];
+  test.each(cases)("%s", (_, volumes, expected) => {
+    expect(planHandover(plan, reportWith(...volumes))).toEqual({ refused: undefined, ...expected });
+  });
+});
