@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { loadPlan } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
+import { kernelKnowsBcachefs } from "../providers/bcachefs/mount.ts";
 import { monotonicClock } from "../system/clock.ts";
 import { asLatchkeyError, exitStatus } from "../system/errors.ts";
 import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
@@ -45,6 +46,7 @@ export function registerBoot(program: Command): void {
       return exitStatus.done;
     }
     for (const warning of plan.warnings) announce(`warning: ${warning}`);
+    void warnWithoutKernelModule(plan, announce);
     const directory = new RunDirectory();
     const signal = abortOnSignals();
     const report = await unlockVolumes(
@@ -70,6 +72,28 @@ export function registerBoot(program: Command): void {
     disarm();
     return exitStatus[report.outcome ?? "failed"];
   });
+}
+
+/** Milliseconds for modprobe; it takes some tenths of a second under emulation. */
+const MODPROBE_LIMIT = 10_000;
+
+/**
+ * Nothing that is unlocked can be mounted without the module, which is no part of the kernel since 6.18. Said beside the
+ * question, not instead of it: whether a mount will work is for the mount to say.
+ */
+async function warnWithoutKernelModule(plan: Plan, announce: (line: string) => void): Promise<void> {
+  if (!plan.volumes.some(({ kind, certainty }) => kind === "bcachefs" && certainty === "stated")) return;
+  if (await kernelKnowsBcachefs()) return;
+  try {
+    await Bun.spawn(["modprobe", "--quiet", "bcachefs"], {
+      stdio: ["ignore", "ignore", "ignore"],
+      timeout: MODPROBE_LIMIT,
+    }).exited;
+  } catch {
+    // No modprobe in this image: then what is loaded is all there is.
+  }
+  if (await kernelKnowsBcachefs()) return;
+  announce("warning: this kernel has no bcachefs module in the initrd: what is unlocked cannot be mounted");
 }
 
 /** A mount that fails is told and left to the system, which tries in its own way and shows what it thinks of it. */

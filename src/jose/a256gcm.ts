@@ -1,53 +1,102 @@
-import { createCipheriv, createDecipheriv, randomFillSync } from "node:crypto";
+import { randomFillSync, timingSafeEqual } from "node:crypto";
 import { LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
+import { Aes256 } from "./aes256.ts";
 import { encodeBase64url } from "./base64url.ts";
+import { Ghash } from "./ghash.ts";
 import { type JsonObject, sortedJson } from "./json.ts";
 import type { Jwe } from "./jwe.ts";
 import { malformed } from "./malformed.ts";
 
 export const KEY_BYTES = 32;
 
-const CIPHER = "aes-256-gcm";
 const IV_BYTES = 12;
-const TAG_BYTES = 16;
+const BLOCK_BYTES = 16;
 
 /**
- * The plaintext of a JWE with `enc` A256GCM (RFC 7518 section 5.3). Nothing is given out before the tag has been checked;
- * what the cipher had produced until then is wiped. The key stays the caller's.
+ * The plaintext of a JWE with `enc` A256GCM (RFC 7518 section 5.3, iv and tag of full length). The tag is checked first, so
+ * what fails is never decrypted. The key stays the caller's.
  */
 export function decryptA256gcm(key: SecretBytes, jwe: Jwe): SecretBytes {
-  requireKeyLength(key);
-  const decipher = createDecipheriv(CIPHER, key.bytes, jwe.iv, { authTagLength: TAG_BYTES });
-  decipher.setAAD(Buffer.from(jwe.encodedHeader, "latin1"));
-  decipher.setAuthTag(jwe.tag);
-  const unchecked = decipher.update(jwe.ciphertext);
-  try {
-    decipher.final();
-  } catch {
-    unchecked.fill(0);
+  using gcm = new Gcm(key, jwe.iv);
+  const tag = gcm.tag(asciiBytes(jwe.encodedHeader), jwe.ciphertext);
+  if (tag.length !== jwe.tag.length || !timingSafeEqual(tag, jwe.tag)) {
     throw new LatchkeyError("token/tag-mismatch", "the token's tag does not hold: it was altered or damaged");
   }
-  try {
-    return SecretBytes.take(unchecked);
-  } finally {
-    unchecked.fill(0); // when there was no memory for the secret
-  }
+  const plaintext = SecretBytes.allocate(jwe.ciphertext.length);
+  gcm.crypt(jwe.ciphertext, plaintext.bytes);
+  return plaintext;
 }
 
 /** A compact JWE with this header, whose content key is agreed on outside: its second part is empty. */
 export function encryptA256gcm(key: SecretBytes, header: JsonObject, plaintext: SecretBytes): string {
-  requireKeyLength(key);
   const encodedHeader = encodeBase64url(new TextEncoder().encode(sortedJson(header)));
   const iv = randomFillSync(new Uint8Array(IV_BYTES));
-  const cipher = createCipheriv(CIPHER, key.bytes, iv, { authTagLength: TAG_BYTES });
-  cipher.setAAD(Buffer.from(encodedHeader, "latin1"));
-  const ciphertext = cipher.update(plaintext.bytes);
-  cipher.final();
-  return [encodedHeader, "", ...[iv, ciphertext, cipher.getAuthTag()].map(encodeBase64url)].join(".");
+  using gcm = new Gcm(key, iv);
+  const ciphertext = new Uint8Array(plaintext.length);
+  gcm.crypt(plaintext.bytes, ciphertext);
+  const tag = gcm.tag(asciiBytes(encodedHeader), ciphertext);
+  return [encodedHeader, "", ...[iv, ciphertext, tag].map(encodeBase64url)].join(".");
 }
 
-function requireKeyLength(key: SecretBytes): void {
-  if (key.length !== KEY_BYTES)
-    throw malformed(`the content key has ${key.length} bytes, and A256GCM needs ${KEY_BYTES}`);
+/** AES-256-GCM for one key and one iv of 96 bits (NIST SP 800-38D section 7). */
+class Gcm implements Disposable {
+  readonly #aes: Aes256;
+  readonly #ghash: Ghash;
+  readonly #pages: SecretBytes;
+  /** The counter block, encrypted in place: key stream. */
+  readonly #block: Uint32Array;
+  readonly #iv: DataView;
+
+  constructor(key: SecretBytes, iv: Uint8Array) {
+    if (key.length !== KEY_BYTES) {
+      throw malformed(`the content key has ${key.length} bytes, and A256GCM needs ${KEY_BYTES}`);
+    }
+    this.#aes = new Aes256(key.bytes);
+    this.#pages = SecretBytes.allocate(BLOCK_BYTES);
+    const { buffer, byteOffset } = this.#pages.bytes;
+    this.#block = new Uint32Array(buffer, byteOffset, BLOCK_BYTES / Uint32Array.BYTES_PER_ELEMENT);
+    this.#aes.encrypt(this.#block); // of zeros: H
+    this.#ghash = new Ghash(this.#block);
+    this.#iv = new DataView(iv.buffer, iv.byteOffset, IV_BYTES);
+  }
+
+  /** For one message only: the hash goes on where it was. */
+  tag(authenticated: Uint8Array, ciphertext: Uint8Array): Uint8Array {
+    this.#ghash.update(authenticated);
+    this.#ghash.update(ciphertext);
+    const hash = this.#ghash.finish(authenticated.length, ciphertext.length);
+    this.#keyStream(1);
+    const tag = new DataView(new ArrayBuffer(BLOCK_BYTES));
+    for (const [word, value] of hash.entries()) tag.setUint32(4 * word, value ^ (this.#block[word] ?? 0));
+    return new Uint8Array(tag.buffer);
+  }
+
+  /** Counter mode: the same both ways. */
+  crypt(from: Uint8Array, to: Uint8Array): void {
+    for (let start = 0; start < from.length; start += BLOCK_BYTES) {
+      this.#keyStream(2 + start / BLOCK_BYTES);
+      const end = Math.min(BLOCK_BYTES, from.length - start);
+      for (let index = 0; index < end; index += 1) {
+        const stream = (this.#block[index >> 2] ?? 0) >>> (24 - 8 * (index & 3));
+        to[start + index] = (from[start + index] ?? 0) ^ stream;
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#aes[Symbol.dispose]();
+    this.#ghash[Symbol.dispose]();
+    this.#pages[Symbol.dispose]();
+  }
+
+  #keyStream(counter: number): void {
+    for (let word = 0; word < 3; word += 1) this.#block[word] = this.#iv.getUint32(4 * word);
+    this.#block[3] = counter;
+    this.#aes.encrypt(this.#block);
+  }
+}
+
+function asciiBytes(text: string): Uint8Array {
+  return Buffer.from(text, "latin1");
 }

@@ -6,17 +6,6 @@ import type { WireReader } from "./wire.ts";
 /** TPM_CAP, TPM 2.0 Part 2 section 6.12. */
 const CAPABILITY = { handles: 0x1, pcrs: 0x5, tpmProperties: 0x6 } as const;
 
-/** TPM_PT of the variable group, Part 2 section 6.13. */
-const PROPERTY = {
-  permanent: 0x200,
-  lockoutCounter: 0x20e,
-  maxAuthFail: 0x20f,
-  lockoutInterval: 0x210,
-  lockoutRecovery: 0x211,
-} as const;
-const IN_LOCKOUT = 1 << 9; // TPMA_PERMANENT, Part 2 section 8.6
-const OWNER_AUTH_SET = 1 << 0;
-
 /** More than a TPM can hold at once, and less than an answer: bounds what is listed. */
 const MAX_HANDLES = 254;
 
@@ -28,41 +17,15 @@ export async function allocatedBanks(turn: TpmTurn): Promise<readonly ReadSelect
   return banks.filter(({ pcrs }) => pcrs.length > 0);
 }
 
-/** How the TPM's dictionary attack protection and its owner hierarchy stand. */
-export interface LockoutState {
-  /** No password is taken for a while. Sealed objects of clevis do not care (noDA). */
-  readonly inLockout: boolean;
-  readonly ownerHasPassword: boolean;
-  /** Wrong passwords so far, of how many. */
-  readonly failures: number;
-  readonly maxFailures: number;
-  /** Seconds after which one failure is forgotten. */
-  readonly interval: number;
-  /** Seconds after which the lockout password may be tried again. */
-  readonly recovery: number;
-}
-
-export async function lockoutState(turn: TpmTurn): Promise<LockoutState> {
+/** Properties of the TPM from `first` on, TPM_PT of Part 2 section 6.13. Those it does not have are left out. */
+export async function tpmProperties(turn: TpmTurn, first: number, count: number): Promise<ReadonlyMap<number, number>> {
+  const reader = await capability(turn, CAPABILITY.tpmProperties, first, count);
+  const given = reader.u32();
+  if (given > count) throw reader.fail(`it lists ${given} properties`);
   const properties = new Map<number, number>();
-  for (const [first, count] of [
-    [PROPERTY.permanent, 1],
-    [PROPERTY.lockoutCounter, 4],
-  ] as const) {
-    const reader = await capability(turn, CAPABILITY.tpmProperties, first, count);
-    const given = reader.u32();
-    if (given > count) throw reader.fail(`it lists ${given} properties`);
-    for (let index = 0; index < given; index++) properties.set(reader.u32(), reader.u32());
-    reader.end();
-  }
-  const value = (property: number): number => properties.get(property) ?? 0;
-  return {
-    inLockout: (value(PROPERTY.permanent) & IN_LOCKOUT) !== 0,
-    ownerHasPassword: (value(PROPERTY.permanent) & OWNER_AUTH_SET) !== 0,
-    failures: value(PROPERTY.lockoutCounter),
-    maxFailures: value(PROPERTY.maxAuthFail),
-    interval: value(PROPERTY.lockoutInterval),
-    recovery: value(PROPERTY.lockoutRecovery),
-  };
+  for (let index = 0; index < given; index++) properties.set(reader.u32(), reader.u32());
+  reader.end();
+  return properties;
 }
 
 /** First handle of each range, Part 2 section 7.2. */

@@ -109,7 +109,7 @@ const meanings: ReadonlyMap<number, Meaning> = new Map([
     {
       code: "tpm2/lockout",
       words: "it is locked after too many wrong passwords (dictionary attack protection)",
-      hint: "it unlocks by itself with time; `tpm2_getcap properties-variable` shows when, `tpm2_dictionarylockout -c` ends it",
+      hint: "it unlocks by itself with time; `tpm2_dictionarylockout -c` ends it at once",
     },
   ],
   [RC.retry, { code: "tpm2/busy", words: "it asked to try again, too often" }],

@@ -3,7 +3,9 @@ import { type Clock, monotonicClock } from "../system/clock.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import { defaultLimits, interrupted, TpmChannel, type TpmLimits } from "./channel.ts";
 import { openDevice } from "./device-transport.ts";
+import { explainLockout } from "./lockout.ts";
 import { Primaries } from "./primary.ts";
+import { TpmResponseError } from "./response-codes.ts";
 import type { Randomness } from "./salt.ts";
 import { openSocket } from "./socket-transport.ts";
 import { addressName, type TpmAddress } from "./tcti.ts";
@@ -70,7 +72,7 @@ export class Tpm implements AsyncDisposable {
       if (either.aborted) throw interrupted();
       const { channel, primaries } = await this.#connection(either);
       const random = this.#options.random ?? ((bytes) => void randomFillSync(bytes));
-      return work({ channel, primaries, random, signal: either });
+      return await explained({ channel, primaries, random, signal: either }, work);
     });
     this.#turns = turn.then(
       () => undefined,
@@ -129,5 +131,15 @@ export class Tpm implements AsyncDisposable {
       default:
         return openSocket(address, this.name, signal);
     }
+  }
+}
+
+/** Runs `work`; a lockout gets the time it lasts while the TPM is at hand to ask. */
+async function explained<T>(turn: TpmTurn, work: (turn: TpmTurn) => Promise<T>): Promise<T> {
+  try {
+    return await work(turn);
+  } catch (error) {
+    if (error instanceof TpmResponseError && error.code === "tpm2/lockout") throw await explainLockout(turn, error);
+    throw error;
   }
 }

@@ -33,6 +33,9 @@ export async function unlockVolumes(parts: UnlockParts, signal: AbortSignal): Pr
   return await run.run();
 }
 
+/** Milliseconds after which a person at the console is told what a volume waits for; most devices are there before. */
+const WAIT_IS_TOLD_AFTER = 5_000;
+
 class Unlocking {
   readonly #parts: UnlockParts;
   readonly #outer: AbortSignal;
@@ -78,6 +81,11 @@ class Unlocking {
 
   async #find(volume: VolumePlan): Promise<void> {
     const { plan, providers } = this.#parts;
+    let lastNote = "waiting for its devices";
+    void this.#parts.clock.sleep(WAIT_IS_TOLD_AFTER, this.#signal).then(() => {
+      if (this.#signal.aborted || this.#board.standing(volume.name) !== "waiting") return;
+      this.#parts.announce(`${volume.name}: ${lastNote}`);
+    });
     try {
       const provider = providers.get(volume.kind);
       if (!provider) {
@@ -91,7 +99,10 @@ class Unlocking {
         deviceTimeout: plan.deviceTimeout,
         memberTimeout: plan.memberTimeout,
         allowDegraded: plan.policy.allowDegraded,
-        note: (text) => this.#journal.event(text, { volume: volume.name }),
+        note: (text) => {
+          lastNote = text;
+          this.#journal.event(text, { volume: volume.name });
+        },
       });
       if (!this.#signal.aborted) this.#judge(volume, found);
     } catch (thrown) {

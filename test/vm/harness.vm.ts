@@ -101,15 +101,17 @@ vmCase("two members mount together, also when one of them comes late", async (na
   expect((await machine.realRoot()).mounts[0]).toMatch(/\/dev\/vda:\/dev\/vdb|\/dev\/vdb:\/dev\/vda/);
 });
 
-vmCase("a root on a late USB disk boots, with a TPM, and its shell can be asked", async (name) => {
+vmCase("a root on a late USB disk boots, with a TPM and a network card, and its shell can be asked", async (name) => {
   const image = await bcachefsImage(await guest("dracut"), {});
   const disks = image.members.map((file) => ({ file, serial: "stick", bus: "usb" as const, isLate: true }));
   const files = hook("initqueue", "waiting", "echo 'vm: waiting for the stick' >/dev/ttyS0\n");
-  await using machine = await stockMachine(name, image, files, { disks, tpm: {}, atRoot: "shell" });
+  await using machine = await stockMachine(name, image, files, { disks, tpm: {}, guestPorts: [22], atRoot: "shell" });
   await machine.expect("vm: waiting for the stick");
   await machine.plug("stick");
   expect((await machine.realRoot()).mounts[0]).toContain("/dev/sda / bcachefs");
   expect(await machine.shell("ls /dev/tpmrm0")).toContain("/dev/tpmrm0");
+  expect(await machine.shell("ls /sys/class/net")).toMatch(/^e(th|n)/m);
+  expect(machine.forwarded(22)).toBeGreaterThan(1023);
   await expect(machine.shell("false")).rejects.toThrow("status 1");
 });
 

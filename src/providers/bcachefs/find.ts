@@ -62,7 +62,7 @@ export class FilesystemSearch {
     if (this.#lastError) throw this.#lastError;
     throw new LatchkeyError(
       "bcachefs/device-missing",
-      `volume ${this.#volume.name}: ${wanted} did not appear within ${seconds(this.#context.deviceTimeout)}`,
+      `${this.#volume.name}: ${wanted} ${absence(this.#context.deviceTimeout)}`,
       { hint: "is the disk connected, and is the driver of its controller in the initrd?" },
     );
   }
@@ -124,22 +124,20 @@ export class FilesystemSearch {
     for await (const _ of this.#wakeups(this.#context.memberTimeout)) {
       view = await this.#viewWith(first);
       if (view.missing.length === 0) return view;
-      if (!isWaiting) this.#context.note(`waiting for ${missingText(view)} of volume ${this.#volume.name}`);
+      if (!isWaiting) this.#context.note(`waiting for ${missingText(view)} of ${this.#volume.name}`);
       isWaiting = true;
     }
     this.#throwIfInterrupted();
     for (const reason of this.#broken) this.#context.note(reason);
-    const waited = `within ${seconds(this.#context.memberTimeout)}`;
+    const missing = `${missingText(view)} ${absence(this.#context.memberTimeout)}`;
     if (this.#context.allowDegraded) {
-      this.#context.note(`going on degraded: ${missingText(view)} did not appear ${waited}`);
+      this.#context.note(`going on degraded: ${missing}`);
       return view;
     }
     for (const note of view.notes) this.#context.note(note);
-    throw new LatchkeyError(
-      "bcachefs/members-missing",
-      `volume ${this.#volume.name}: ${missingText(view)} did not appear ${waited}`,
-      { hint: "connect them, or allow a degraded start (policy allow_degraded)" },
-    );
+    throw new LatchkeyError("bcachefs/members-missing", `${this.#volume.name}: ${missing}`, {
+      hint: "connect them, or allow a degraded start (policy allow_degraded)",
+    });
   }
 
   async #viewWith(first: MemberDevice): Promise<FilesystemView> {
@@ -225,7 +223,7 @@ export class FilesystemSearch {
 
   #throwIfInterrupted(): void {
     if (!this.#context.signal.aborted) return;
-    throw new LatchkeyError("unlock/interrupted", `volume ${this.#volume.name}: the search for its devices was ended`);
+    throw new LatchkeyError("unlock/interrupted", `${this.#volume.name}: the search for its devices was ended`);
   }
 }
 
@@ -258,6 +256,11 @@ function missingText({ missing, newest }: FilesystemView): string {
   const named = missing.slice(0, MEMBERS_NAMED).map(memberText);
   if (missing.length > MEMBERS_NAMED) named.push(`${missing.length - MEMBERS_NAMED} more`);
   return `${missing.length} of ${newest.superblock.members.length} members, ${named.join(", ")},`;
+}
+
+/** @param limit milliseconds that were waited for it */
+function absence(limit: number): string {
+  return limit === 0 ? "is not there" : `did not appear within ${seconds(limit)}`;
 }
 
 function seconds(milliseconds: number): string {

@@ -42,7 +42,7 @@ export class BcachefsVolume implements FoundVolume {
     const { label } = this.view.newest.superblock;
     const [first, ...others] = this.devices;
     const where = others.length === 0 ? `on ${first}` : `(${this.devices.length} devices)`;
-    return `bcachefs ${label === "" ? this.uuid : `"${label}"`} ${where}`;
+    return `bcachefs ${label === "" ? "" : `"${label}" `}${where}`;
   }
 
   async prove(credential: Credential, signal: AbortSignal): Promise<ProvenVolume> {
@@ -51,8 +51,8 @@ export class BcachefsVolume implements FoundVolume {
       throw new LatchkeyError(
         "bcachefs/not-encrypted",
         superblock.crypt
-          ? `volume ${this.name}: ${this.description} is encrypted without a passphrase, its key lies in clear on the disk`
-          : `volume ${this.name}: ${this.description} is not encrypted`,
+          ? `${this.name}: ${this.description} is encrypted without a passphrase, its key lies in clear on the disk`
+          : `${this.name}: ${this.description} is not encrypted`,
       );
     }
     const parameters = checkedParameters(superblock.crypt, path);
@@ -64,7 +64,7 @@ export class BcachefsVolume implements FoundVolume {
       return new ProvenBcachefs(this, key.clone(), this.#means);
     throw new LatchkeyError(
       "bcachefs/wrong-passphrase",
-      `volume ${this.name}: wrong passphrase for ${this.description}`,
+      `${this.name}: wrong passphrase for ${this.description}`,
       this.#advice(key, credential.secret, superblock),
     );
   }
@@ -74,7 +74,7 @@ export class BcachefsVolume implements FoundVolume {
     const interrupted = Promise.withResolvers<never>();
     const interrupt = (): void => {
       interrupted.reject(
-        new LatchkeyError("unlock/interrupted", `volume ${this.name}: the passphrase is not wanted any longer`),
+        new LatchkeyError("unlock/interrupted", `${this.name}: the passphrase is not wanted any longer`),
       );
     };
     signal.addEventListener("abort", interrupt);

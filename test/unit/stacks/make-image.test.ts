@@ -67,6 +67,7 @@ describe("an image is made", () => {
   test("and boot loaders hear of it afterwards, not of the draft", async () => {
     using machine = new FakeMachine(goodTools);
     machine.put("/etc/initramfs/post-update.d/zz-loader", "", 0o755);
+    machine.put(IMAGE, "old image");
     await make(machine);
     expect(machine.commands.at(-1)).toEqual([
       "run-parts",

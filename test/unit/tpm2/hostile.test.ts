@@ -1,11 +1,11 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { sealTpm2Key } from "../../../src/sources/clevis/tpm2-seal.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 import { SecretBytes } from "../../../src/system/secret-bytes.ts";
 import { nameHash } from "../../../src/tpm2/algorithms.ts";
-import { lockoutState } from "../../../src/tpm2/capabilities.ts";
 import { defaultLimits } from "../../../src/tpm2/channel.ts";
+import { lockoutState } from "../../../src/tpm2/lockout.ts";
 import { extendPcr } from "../../../src/tpm2/pcrs.ts";
 import { primaryTemplate } from "../../../src/tpm2/primary.ts";
 import type { Tpm } from "../../../src/tpm2/tpm.ts";
@@ -13,8 +13,11 @@ import { concat, hex, sized, u16, u32 } from "../../../src/tpm2/wire.ts";
 import { codeOf, loadTranscript, NEVER, repeatableRandom, ScriptedTransport, tpmOver } from "./fakes.ts";
 import { openToken, readToken } from "./tokens.ts";
 
+// Many runs, on a machine that may be busy.
+setDefaultTimeout(60_000);
+
 const signal = new AbortController().signal;
-const limits = { ...defaultLimits, command: 200, keyGeneration: 200, retry: 30, close: 200 };
+const limits = { ...defaultLimits, command: 200, keyGeneration: 200, close: 200 };
 
 /** Each way latchkey uses a TPM; all read answers in places of their own. */
 const works: Readonly<Record<string, (tpm: Tpm) => Promise<unknown>>> = {
@@ -33,10 +36,11 @@ const works: Readonly<Record<string, (tpm: Tpm) => Promise<unknown>>> = {
 async function endOf(
   answer: (command: Uint8Array, index: number) => Uint8Array | Promise<Uint8Array>,
   work: (tpm: Tpm) => Promise<unknown>,
+  retry = 30,
 ): Promise<string> {
   const transport = new ScriptedTransport(answer);
   const outcome = await (async () => {
-    await using tpm = tpmOver(transport, { limits, random: repeatableRandom() });
+    await using tpm = tpmOver(transport, { limits: { ...limits, retry }, random: repeatableRandom() });
     return await work(tpm).then(
       (result) => (typeof result === "string" ? result : "done"),
       (error: unknown) => {
@@ -96,13 +100,13 @@ describe.each(Object.entries(works))("a hostile TPM, when latchkey %s,", (_, wor
   test("that asks to retry for ever gets an error within the retry limit", async () => {
     const started = performance.now();
     expect(await endOf(() => concat(u16(0x8001), u32(10), u32(0x922)), work)).toBe("tpm2/busy");
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(performance.now() - started).toBeLessThan(5000);
   });
 
   test("that never answers gets an error within the command limit", async () => {
     const started = performance.now();
     expect(await endOf(() => NEVER, work)).toBe("tpm2/timed-out");
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(performance.now() - started).toBeLessThan(5000);
   });
 });
 
@@ -156,6 +160,8 @@ describe("a TPM that answers CreatePrimary with a key of its choice", () => {
 
 describe("a TPM that is real but for one answer", () => {
   const transcript = loadTranscript("open-pcr-7");
+  /** Milliseconds of retrying: a real TPM asks for it now and then, and this machine may be busy. */
+  const PATIENT = 5_000;
   const steps = transcript.exchanges.length;
 
   /** Recorded answers by command, whatever else changed: the next one for the same command code. */
@@ -181,12 +187,13 @@ describe("a TPM that is real but for one answer", () => {
         const outcome = await endOf(
           answers((answer, step) => (step === which ? cut(answer) : answer)),
           open,
+          PATIENT,
         );
         expect(outcome).toBe("tpm2/bad-answer");
       }),
       { numRuns: 100 },
     );
-  }, 30_000);
+  });
 
   test("changed anywhere is refused, or it was something that does not matter", async () => {
     const outcomes = new Set<string>();
@@ -201,6 +208,7 @@ describe("a TPM that is real but for one answer", () => {
           const outcome = await endOf(
             answers((answer, step) => (step === which ? change(answer) : answer)),
             open,
+            PATIENT,
           );
           outcomes.add(outcome);
           expect(outcome === "dev1-tpm2-pcr7-sha256-ecc" || outcome.startsWith("tpm2/")).toBe(true);
@@ -209,7 +217,7 @@ describe("a TPM that is real but for one answer", () => {
       { numRuns: 200 },
     );
     expect([...outcomes]).toContain("tpm2/bad-answer");
-  }, 30_000);
+  });
 
   test("with a key of its own in place of the TPM's is refused when it answers nothing right", async () => {
     const change = (answer: Uint8Array, step: number): Uint8Array => {
@@ -221,6 +229,6 @@ describe("a TPM that is real but for one answer", () => {
       const y = "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
       return Buffer.from(`${text.slice(0, at)}${x}0020${y}${text.slice(at + 132)}`, "hex");
     };
-    expect(await endOf(answers(change), open)).toBe("tpm2/forged-answer");
+    expect(await endOf(answers(change), open, PATIENT)).toBe("tpm2/forged-answer");
   });
 });

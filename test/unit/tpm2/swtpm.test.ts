@@ -1,9 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { LatchkeyError } from "../../../src/system/errors.ts";
 import { nameHash } from "../../../src/tpm2/algorithms.ts";
-import { allocatedBanks, loadedHandles, lockoutState } from "../../../src/tpm2/capabilities.ts";
+import { allocatedBanks, loadedHandles } from "../../../src/tpm2/capabilities.ts";
 import type { Authorization } from "../../../src/tpm2/channel.ts";
 import { commands, selfNamed, type TpmCommand } from "../../../src/tpm2/commands.ts";
+import { lockoutState } from "../../../src/tpm2/lockout.ts";
 import { bankName, pcrSelection } from "../../../src/tpm2/pcr-selection.ts";
 import { extendPcr, readPcrs } from "../../../src/tpm2/pcrs.ts";
 import { primaryTemplate } from "../../../src/tpm2/primary.ts";
@@ -13,8 +14,11 @@ import { Tpm } from "../../../src/tpm2/tpm.ts";
 import type { TpmTransport } from "../../../src/tpm2/transport.ts";
 import { concat, hex, sized, u16, u32 } from "../../../src/tpm2/wire.ts";
 import { RecordingTransport, tpmOver } from "./fakes.ts";
-import { extend, neverAborted, type Swtpm, startSwtpm, swtpmMissing } from "./swtpm.ts";
+import { extend, neverAborted, type Swtpm, skipReason, startSwtpm, swtpmMissing } from "./swtpm.ts";
 import { openToken, readToken } from "./tokens.ts";
+
+// A software TPM takes seconds for an RSA key, and the machine may be busy.
+setDefaultTimeout(60_000);
 
 const signal = neverAborted();
 const sha256 = nameHash("sha256");
@@ -42,7 +46,7 @@ async function send(swtpm: Swtpm, what: TpmCommand, authorization?: Authorizatio
 
 const openPcr7 = (tpm: Tpm) => openToken(tpm, readToken("tpm2-pcr7-sha256-ecc"));
 
-describe.skipIf(swtpmMissing !== undefined)("with a software TPM", () => {
+describe.skipIf(swtpmMissing !== undefined)(`with a software TPM${skipReason}`, () => {
   test.each(["unix", "tcp"] as const)("a token opens over a %s socket, and nothing is left inside", async (socket) => {
     await using swtpm = await startSwtpm({ socket });
     {

@@ -11,6 +11,9 @@ import { Tpm, type TpmOptions } from "../../../src/tpm2/tpm.ts";
 /** Why tests with a software TPM cannot run here; undefined when they can. */
 export const swtpmMissing = Bun.which("swtpm") === null ? "swtpm is not installed" : undefined;
 
+/** For the title of what is skipped then. */
+export const skipReason = swtpmMissing === undefined ? "" : ` (skipped: ${swtpmMissing})`;
+
 const fixtureState = join(import.meta.dir, "../../fixtures/clevis/tpm/swtpm-state.tar");
 
 /** Unpacks the state of the TPM that the fixture tokens were sealed by. */

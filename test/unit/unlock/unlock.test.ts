@@ -148,6 +148,18 @@ describe("the race", () => {
     expect((await run.report).volumes[0]?.standing).toBe("opened");
   });
 
+  test("a person is told what is waited for, but not at once", async () => {
+    const appears = Promise.withResolvers<void>();
+    const provider = new FakeProvider({ root: { passphrase: "good", appears: appears.promise } });
+    const run = start(planOf([volumePlan("root")]), provider, [fakeSource("tpm", ["root"], offering("good"))]);
+    await run.clock.advance(4999);
+    expect(run.lines).toEqual([]);
+    await run.clock.advance(1);
+    expect(run.lines).toEqual(["root: waiting for its devices"]);
+    appears.resolve();
+    await run.report;
+  });
+
   test("a defect in a source is an error in the report, not an end of the boot", async () => {
     const provider = new FakeProvider({ root: { passphrase: "typed" } });
     const broken = fakeSource("broken", ["root"], () => Promise.reject(new TypeError("undefined is not a function")));

@@ -74,7 +74,7 @@ describe("finding the first device", () => {
       search(new FakeDevices(), ["UUID=6e8c", "/dev/sdz"], contextOf({ deviceTimeout: 1500 })),
     );
     expect([failure.code, failure.outcome]).toEqual(["bcachefs/device-missing", "unavailable"]);
-    expect(failure.message).toBe("volume root: UUID=6e8c, /dev/sdz did not appear within 1.5 s");
+    expect(failure.message).toBe("root: UUID=6e8c, /dev/sdz did not appear within 1.5 s");
   });
 
   test.each([
@@ -193,7 +193,7 @@ describe("finding all members", () => {
     const failure = await failureOf(search(devices, ["/dev/sda"], context));
     expect([failure.code, failure.outcome]).toEqual(["bcachefs/members-missing", "unavailable"]);
     expect(failure.message).toBe(
-      "volume root: 1 of 2 members, slot 1 (member 9ec5f992-6ed8-4bc1-bc66-1c76cead77ca), did not appear within 2 s",
+      "root: 1 of 2 members, slot 1 (member 9ec5f992-6ed8-4bc1-bc66-1c76cead77ca), did not appear within 2 s",
     );
     expect(context.notes.at(-1)).toContain("no usable bcachefs superblock on /dev/sdb");
   });

@@ -75,7 +75,7 @@ describe("file systems made by the real tool", () => {
       using credential = credentialOf(wrong);
       const failure = await failureOf(volume.prove(credential, signal));
       expect([failure.code, failure.outcome]).toEqual(["bcachefs/wrong-passphrase", "wrong-credential"]);
-      expect(failure.message).toStartWith("volume root: wrong passphrase for bcachefs ");
+      expect(failure.message).toStartWith("root: wrong passphrase for bcachefs ");
       expect(`${failure.message} ${failure.hint}`).not.toContain(wrong);
     }
     expect(keyring.calls).toEqual([]);

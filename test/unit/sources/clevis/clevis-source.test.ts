@@ -22,7 +22,11 @@ class FakeHeart implements SourceContext {
   readonly notYet: LatchkeyError[] = [];
   readonly notes: string[] = [];
 
-  constructor(readonly passphrase = "hunter2") {}
+  readonly #passphrase: string;
+
+  constructor(passphrase = "hunter2") {
+    this.#passphrase = passphrase;
+  }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
@@ -38,7 +42,7 @@ class FakeHeart implements SourceContext {
     this.secrets.push(secret);
     const text = textOf(secret);
     this.offered.push(text);
-    return { opened: text === this.passphrase ? volumes : [], errors: new Map() };
+    return { opened: text === this.#passphrase ? volumes : [], errors: new Map() };
   }
   nothingYet(reason: LatchkeyError): void {
     this.notYet.push(reason);

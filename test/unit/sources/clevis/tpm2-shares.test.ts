@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { openToken } from "../../../../src/sources/clevis/decrypt.ts";
 import { parseToken } from "../../../../src/sources/clevis/token.ts";
@@ -7,6 +7,9 @@ import type { LatchkeyError } from "../../../../src/system/errors.ts";
 import { neverAborted, type Swtpm, startSwtpm, swtpmMissing } from "../../tpm2/swtpm.ts";
 import { codesOfClass, fixtures, httpWithPorts, manifest, tangServers, tokenText, toolsWith } from "./fixtures.ts";
 import { hasTangd, startTangd, type TangServer } from "./tangd.ts";
+
+// A software TPM takes seconds for an RSA key, and the machine may be busy.
+setDefaultTimeout(60_000);
 
 const reason = swtpmMissing ?? (hasTangd ? undefined : "tangd is not installed");
 

@@ -1,0 +1,140 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { StubPrograms } from "./stub-programs.ts";
+
+const setup = join(import.meta.dir, "../../../initrd-hooks/dracut/module-setup.sh");
+
+/** dracut's functions as far as the module uses them, each of which says that it was called. */
+const STUB_DRACUT = `
+for name in inst_simple inst_script inst_hook inst_multiple inst_libdir_file dwarn derror dfatal push_host_devs; do
+  eval "$name() { echo \\"$name \\$*\\"; }"
+done
+require_binaries() { echo "require_binaries $*"; return "\${missing:-0}"; }
+instmods() { echo "instmods hostonly=\${hostonly-unset} $*"; }
+inst_binary() { mkdir -p "$initdir/usr/bin"; cp "$dracutsysrootdir$1" "$initdir$1"; \${damage:-true} "$initdir$1"; }
+strip_it() { printf '#!/bin/sh\\necho 1.4.5\\n' > "$1"; }
+cut_it() { printf 'nonsense' > "$1"; chmod 644 "$1"; }
+systemctl_stub() { echo "systemctl $*"; }
+SYSTEMCTL=systemctl_stub
+systemdutildir=/usr/lib/systemd systemdsystemunitdir=/usr/lib/systemd/system moddir=/moddir kernel=6.12
+declare -A host_fs_types
+do_strip=yes
+`;
+
+async function inModule(script: string, prepare: (stubs: StubPrograms) => void = () => undefined) {
+  using stubs = new StubPrograms();
+  for (const name of ["mkdir", "cp", "chmod", "find", "sha256sum"]) stubs.add(name, `exec /usr/bin/${name} "$@"`);
+  stubs.put("main.sh", `${STUB_DRACUT}\n. ${setup}\n${script}\n`);
+  prepare(stubs);
+  const folders = { initdir: join(stubs.folder, "image"), dracutsysrootdir: join(stubs.folder, "system") };
+  const { stdout, stderr, status } = await stubs.run(["/bin/bash", join(stubs.folder, "main.sh")], folders);
+  return { lines: stdout.trim().split("\n"), stderr, status };
+}
+
+/** A system with a program that answers `answer` to --version, and a configuration. */
+const system = (answer: string) => (stubs: StubPrograms) => {
+  const { folder } = stubs;
+  const made = Bun.spawnSync(["/bin/mkdir", "-p", `${folder}/system/usr/bin`, `${folder}/system/etc/latchkey`]);
+  expect(made.exitCode).toBe(0);
+  stubs.put("system/usr/bin/latchkey", `#!/bin/sh\necho "${answer}"\n`);
+  Bun.spawnSync(["/bin/chmod", "755", `${folder}/system/usr/bin/latchkey`]);
+  stubs.put("system/etc/latchkey/latchkey.toml", "");
+  stubs.put("system/etc/latchkey/root.key", "");
+};
+
+describe("the dracut module", () => {
+  test("joins every image of a system with latchkey and systemd, and none that only mounts", async () => {
+    const run = await inModule("check; echo $?; missing=1; check; echo $?; missing=0; mount_needs=1; check; echo $?");
+    expect(run.lines.filter((line) => /^\d$/.test(line))).toEqual(["0", "1", "1"]);
+    expect(run.lines[0]).toBe("require_binaries /usr/bin/latchkey /usr/lib/systemd/systemd systemd-ask-password");
+  });
+
+  test("names the members of a bcachefs root to a hostonly image, and nothing to others", async () => {
+    const device = Bun.spawnSync([
+      "/bin/sh",
+      "-c",
+      "for d in /dev/vda /dev/sda /dev/loop0; do [ -b $d ] && echo $d; done",
+    ]);
+    const [disk = "/dev/none"] = device.stdout.toString().split("\n");
+    const root = (type: string, source: string) => (stubs: StubPrograms) =>
+      stubs.add("findmnt", `echo "${type} ${source}"`);
+    const show = "check; declare -p host_fs_types";
+    const members = await inModule(`hostonly=yes; ${show}`, root("bcachefs", `${disk}:/dev/null`));
+    expect(members.lines.slice(1)).toEqual(
+      // /dev/null is no disk
+      disk === "/dev/none"
+        ? ["declare -A host_fs_types"]
+        : [`push_host_devs ${disk}`, `declare -A host_fs_types=([${disk}]="bcachefs" )`],
+    );
+    expect((await inModule(`hostonly=yes; ${show}`, root("ext4", disk))).lines.slice(1)).toEqual([
+      "declare -A host_fs_types",
+    ]);
+    expect((await inModule(`hostonly=; ${show}`, root("bcachefs", disk))).lines.slice(1)).toEqual([
+      "declare -A host_fs_types",
+    ]);
+  });
+
+  test("depends only on modules that this release has", async () => {
+    const run = await inModule("depends; echo $?", (stubs) => {
+      Bun.spawnSync([
+        "/bin/mkdir",
+        "-p",
+        `${stubs.folder}/modules.d/10systemd`,
+        `${stubs.folder}/modules.d/77dracut-systemd`,
+      ]);
+      stubs.put("main.sh", `dracutbasedir=${stubs.folder}\n${readFileSync(`${stubs.folder}/main.sh`, "utf8")}`);
+    });
+    expect(run.lines).toEqual(["systemd", "dracut-systemd", "0"]);
+  });
+
+  test("brings the filesystem and its crypto, whatever this machine runs from", async () => {
+    const run = await inModule("hostonly=yes; installkernel; echo $?", (stubs) => stubs.add("findmnt", "echo ext4"));
+    expect(run.lines).toContain("instmods hostonly= bcachefs");
+    expect(run.lines.join("\n")).toContain("crypto-chacha20 crypto-poly1305");
+    expect(run.lines.at(-1)).toBe("0");
+  });
+
+  test("says so when the kernel has no bcachefs and the root is one", async () => {
+    const run = await inModule("installkernel", (stubs) => {
+      stubs.add("findmnt", "echo bcachefs");
+      stubs.add("modinfo", "exit 1");
+    });
+    expect(run.lines.join("\n")).toContain("derror latchkey: kernel 6.12 has no bcachefs module");
+  });
+
+  test("brings the program unstripped, units, configuration and the second question, and no key", async () => {
+    const run = await inModule("install; echo strip=$do_strip", system("latchkey 1 (build x)"));
+    expect(run.status).toBe(0);
+    expect(run.lines.at(-1)).toBe("strip=no");
+    for (const line of [
+      "inst_simple /etc/latchkey/latchkey.toml",
+      "dwarn latchkey: left /etc/latchkey/root.key out: a key does not belong in an image that anyone with the disk can read.",
+      "inst_multiple -o bcachefs mount.bcachefs",
+      "inst_simple /moddir/latchkey.service /usr/lib/systemd/system/latchkey.service",
+      "inst_simple /moddir/sysroot-latchkey.conf /usr/lib/systemd/system/sysroot.mount.d/latchkey.conf",
+      "inst_script /moddir/latchkey-fallback.sh /usr/lib/latchkey/fallback",
+    ]) {
+      expect(run.lines).toContain(line);
+    }
+    expect(
+      run.lines.filter((line) => line.startsWith("systemctl")).map((line) => line.split(" ").slice(-3).join(" ")),
+    ).toEqual(["add-wants initrd.target latchkey.service", "add-wants initrd.target latchkey-fallback.service"]);
+  });
+
+  test.each<[string, string, string, string]>([
+    ["is stripped on the system", "1.4.5", "true", "/usr/bin/latchkey answers --version with '1.4.5'"],
+    [
+      "is stripped in the image",
+      "latchkey 1 (build x)",
+      "strip_it",
+      "the copy in the image answers --version with '1.4.5'",
+    ],
+    ["is damaged in the image", "latchkey 1 (build x)", "cut_it", "the copy in the image does not run, and differs"],
+  ])("makes no image when the program %s", async (_, answer, damage, message) => {
+    const run = await inModule(`damage=${damage}; install; echo not reached`, system(answer));
+    expect(run.status).toBe(1);
+    expect(run.lines.join("\n")).toContain(`dfatal latchkey: ${message}`);
+    expect(run.lines).not.toContain("not reached");
+  });
+});
