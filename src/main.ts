@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { registerBoot } from "./commands/boot.ts";
+import { registerDecrypt } from "./commands/decrypt.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerInstall } from "./commands/install.ts";
 import { registerReport } from "./commands/report.ts";
@@ -18,6 +19,7 @@ const registrations = [
   registerStatus,
   registerReport,
   registerInspect,
+  registerDecrypt,
   registerInstall,
   registerUninstall,
   registerBoot,

@@ -1,9 +1,13 @@
+import { usualToken } from "../config/load.ts";
 import type { Plan, SourceKind, VolumeKind } from "../config/plan.ts";
 import { kernelKeyring } from "../keyutils-ffi/keyring.ts";
 import { WorkerKeyDeriver } from "../providers/bcachefs/derive.ts";
 import type { Destination } from "../providers/bcachefs/keys.ts";
 import { BcachefsProvider } from "../providers/bcachefs/provider.ts";
 import type { Provider } from "../providers/provider.ts";
+import { ClevisSource } from "../sources/clevis/clevis-source.ts";
+import { machineTools } from "../sources/clevis/machine-tools.ts";
+import { readTokenFile } from "../sources/clevis/token-file.ts";
 import { PromptSource } from "../sources/prompt/prompt-source.ts";
 import { chooseWays, openWay, readMachineFacts } from "../sources/prompt/ways.ts";
 import type { Source } from "../sources/source.ts";
@@ -22,10 +26,27 @@ export function assembleProviders(options: { keyring?: Destination } = {}): Read
   return new Map([[bcachefs.kind, bcachefs]]);
 }
 
-type MakeSource = (plan: Plan) => readonly Source[];
+/** The sources of one run, and what they share: dispose it to leave nothing in the TPM. */
+export interface Assembled extends AsyncDisposable {
+  readonly sources: readonly Source[];
+}
+
+type MakeSource = (plan: Plan, scope: AsyncDisposableStack) => readonly Source[];
 
 /** How each kind of source is made from the plan; a source that joins adds its entry. */
 const makers: Partial<Record<SourceKind, MakeSource>> = {
+  clevis: (plan, scope) => {
+    const wanted = plan.volumes.flatMap(({ name, sources }) =>
+      sources.flatMap((source) => (source.kind === "clevis" ? [{ name, source }] : [])),
+    );
+    if (wanted.length === 0) return [];
+    const tools = scope.use(machineTools({ tangPatience: 0, ...(plan.tpm === undefined ? {} : { tcti: plan.tpm }) }));
+    return wanted.map(({ name, source }) => {
+      const token = source.token ?? usualToken(name);
+      const findTokens = () => Promise.try(() => [readTokenFile(token)]);
+      return new ClevisSource({ volumes: [name], findTokens, timeLimit: source.timeout, tools });
+    });
+  },
   prompt: (plan) => {
     const volumes = volumesWith(plan, "prompt");
     if (volumes.length === 0) return [];
@@ -34,8 +55,10 @@ const makers: Partial<Record<SourceKind, MakeSource>> = {
 };
 
 /** The sources the plan names. */
-export function assembleSources(plan: Plan): readonly Source[] {
-  return Object.values(makers).flatMap((make) => make(plan));
+export function assembleSources(plan: Plan): Assembled {
+  const scope = new AsyncDisposableStack();
+  const sources = Object.values(makers).flatMap((make) => make(plan, scope));
+  return { sources, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }
 
 function volumesWith(plan: Plan, kind: SourceKind): readonly string[] {

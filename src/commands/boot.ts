@@ -49,11 +49,12 @@ export function registerBoot(program: Command): void {
     void warnWithoutKernelModule(plan, announce);
     const directory = new RunDirectory();
     const signal = abortOnSignals();
+    await using assembled = assembleSources(plan);
     const report = await unlockVolumes(
       {
         plan,
         providers: assembleProviders(),
-        sources: assembleSources(plan),
+        sources: assembled.sources,
         clock: monotonicClock,
         version,
         build,

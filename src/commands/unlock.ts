@@ -65,7 +65,8 @@ export function registerUnlock(program: Command): void {
 async function openNow(plan: Plan, options: Options): Promise<Report> {
   const volumes = plan.volumes.map(({ name }) => name);
   const given = givenCredential(options);
-  const sources = given ? [new GivenSource(given.name, given.secret, volumes)] : assembleSources(plan);
+  await using assembled = assembleSources(plan);
+  const sources = given ? [new GivenSource(given.name, given.secret, volumes)] : assembled.sources;
   return await unlockVolumes(
     {
       // By hand nobody waits for disks that may still be spinning up; what is there is there.

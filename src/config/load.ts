@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
 import { type Crypttab, parseCrypttab } from "./crypttab.ts";
 import { type Fstab, parseFstab } from "./fstab.ts";
@@ -8,7 +9,13 @@ import { type Problem, problemLine, refuseErrors } from "./problems.ts";
 import { type ReadText, readTextFile } from "./read-text.ts";
 import { parseToml, type TomlConfiguration } from "./toml.ts";
 
-export const configurationFile = "/etc/latchkey/latchkey.toml";
+export const configurationFolder = "/etc/latchkey";
+export const configurationFile = `${configurationFolder}/latchkey.toml`;
+
+/** Where the token of a volume lies when the configuration names no other place. */
+export function usualToken(volume: string): string {
+  return `${configurationFolder}/${volume}.jwe`;
+}
 
 export interface LoadOptions {
   /**
@@ -19,6 +26,8 @@ export interface LoadOptions {
   /** Named by `--config`: then it must be there. */
   readonly configFile?: string | undefined;
   readonly read?: ReadText;
+  /** Names of the files in /etc/latchkey. */
+  readonly list?: () => readonly string[];
   /** Instead of /proc/cmdline. */
   readonly kernelCommandLine?: string | undefined;
 }
@@ -27,7 +36,13 @@ export interface LoadOptions {
  * Reads latchkey.toml, the kernel command line, fstab and crypttab, and makes the plan. Files that are not there are fine.
  * @throws LatchkeyError in strict mode only, with outcome `configuration`
  */
-export function loadPlan({ mode, configFile, read = readTextFile, kernelCommandLine }: LoadOptions): Plan {
+export function loadPlan({
+  mode,
+  configFile,
+  read = readTextFile,
+  list = listConfiguration,
+  kernelCommandLine,
+}: LoadOptions): Plan {
   const problems: Problem[] = [];
   /** The file's content as data; a file that cannot be read is a problem of the plan, not of the caller. */
   const parsed = <T>(path: string, severity: Problem["severity"], parse: (text: string, file: string) => T) => {
@@ -59,7 +74,16 @@ export function loadPlan({ mode, configFile, read = readTextFile, kernelCommandL
     kernel: parseKernelCommandLine(commandLine),
     fstab: parsed<Fstab>("/etc/fstab", "warning", parseFstab),
     crypttab: parsed<Crypttab>("/etc/crypttab", "warning", parseCrypttab),
+    tokens: new Set(list().flatMap((name) => (name.endsWith(".jwe") ? [name.slice(0, -".jwe".length)] : []))),
   });
   if (mode === "strict") refuseErrors([...problems, ...made.problems]);
   return { ...made.plan, warnings: [...problems.map(problemLine), ...made.plan.warnings] };
+}
+
+function listConfiguration(): readonly string[] {
+  try {
+    return readdirSync(configurationFolder);
+  } catch {
+    return []; // there is none, or it is not for us to read: then there is no token for us either
+  }
 }

@@ -4,9 +4,10 @@ import type { Fstab } from "./fstab.ts";
 import type { KernelCommandLine } from "./kernel-command-line.ts";
 import { type Candidate, mergeVolumes } from "./merge-volumes.ts";
 import { quoted } from "./parsed.ts";
-import type { LeftToSystem, Plan, PoolPlan, VolumePlan } from "./plan.ts";
+import type { LeftToSystem, Plan, PoolPlan, SourcePlan, VolumePlan } from "./plan.ts";
 import { type Problem, problemLine } from "./problems.ts";
 import { mountsDegraded, planRootMount } from "./root-mount.ts";
+import { clevisTimeout } from "./source-registry.ts";
 import type { TomlConfiguration } from "./toml.ts";
 import { promptOnly } from "./toml-sources.ts";
 
@@ -26,6 +27,8 @@ export interface PlanInput {
   readonly toml?: TomlConfiguration | undefined;
   readonly fstab?: Fstab | undefined;
   readonly crypttab?: Crypttab | undefined;
+  /** Names of volumes for which a token lies at its usual place, /etc/latchkey/NAME.jwe. */
+  readonly tokens?: ReadonlySet<string>;
 }
 
 export interface MadePlan {
@@ -35,7 +38,7 @@ export interface MadePlan {
 }
 
 /** One plan from all places. The kernel command line wins over latchkey.toml, that over what latchkey finds by itself. */
-export function makePlan({ kernel, toml, fstab, crypttab }: PlanInput): MadePlan {
+export function makePlan({ kernel, toml, fstab, crypttab, tokens = new Set() }: PlanInput): MadePlan {
   const found = findVolumes(kernel, fstab);
   const overruled = new Set(kernel.leftToSystem.map((left) => left.name));
   const merged = mergeVolumes([
@@ -60,9 +63,10 @@ export function makePlan({ kernel, toml, fstab, crypttab }: PlanInput): MadePlan
         requireEncrypted: toml?.requireEncrypted ?? true,
         allowDegraded: (toml?.allowDegraded ?? false) || (rootMount !== undefined && mountsDegraded(rootMount)),
       },
-      volumes: merged.volumes.map((volume) => planVolume(volume, toml?.requireEncrypted)),
+      volumes: merged.volumes.map((volume) => planVolume(volume, toml?.requireEncrypted, tokens)),
       pools: pools.pools,
       leftToSystem,
+      ...(toml?.tpm === undefined ? {} : { tpm: toml.tpm }),
       ...(rootMount === undefined ? {} : { rootMount }),
       warnings: problems.map(problemLine),
     },
@@ -70,8 +74,9 @@ export function makePlan({ kernel, toml, fstab, crypttab }: PlanInput): MadePlan
   };
 }
 
-function planVolume(volume: Candidate, requireEncrypted: boolean | undefined): VolumePlan {
-  const { name, kind, certainty, devices, sources = promptOnly, isRoot, isConfigured, origin } = volume;
+function planVolume(volume: Candidate, requireEncrypted: boolean | undefined, tokens: ReadonlySet<string>): VolumePlan {
+  const { name, kind, certainty, devices, isRoot, isConfigured, origin } = volume;
+  const sources = volume.sources ?? (tokens.has(name) ? tokenThenPrompt : promptOnly);
   // A policy that is written down holds for what latchkey finds by itself, too; the default cannot.
   return {
     name,
@@ -84,6 +89,9 @@ function planVolume(volume: Candidate, requireEncrypted: boolean | undefined): V
     origin,
   };
 }
+
+/** Where nothing is said of sources and a token lies there. */
+const tokenThenPrompt: readonly SourcePlan[] = [{ kind: "clevis", timeout: clevisTimeout }, ...promptOnly];
 
 function leftByCrypttab(crypttab: Crypttab | undefined): readonly LeftToSystem[] {
   return (crypttab?.entries ?? []).map(({ name, line }) => ({

@@ -14,7 +14,15 @@ export interface Origin {
 }
 
 /** A way to get a credential, with the settings of that way. A source that joins adds its own variant. */
-export type SourcePlan = { readonly kind: "prompt" };
+export type SourcePlan =
+  | { readonly kind: "prompt" }
+  | {
+      readonly kind: "clevis";
+      /** The token's file; where none is named, /etc/latchkey/NAME.jwe. */
+      readonly token?: string;
+      /** Milliseconds until the source gives up; servers that do not answer are tried again until then. */
+      readonly timeout: number;
+    };
 
 /**
  * `stated`: somebody wrote down that the devices hold this kind, so anything else there is an error.
@@ -81,6 +89,8 @@ export interface Plan {
   /** Milliseconds to wait for the other members once one is there. */
   readonly memberTimeout: number;
   readonly policy: PolicyPlan;
+  /** The TPM as a TCTI string; where none is named, the first /dev/tpmrm?. TPM2TOOLS_TCTI in the environment wins. */
+  readonly tpm?: string;
   readonly volumes: readonly VolumePlan[];
   readonly pools: readonly PoolPlan[];
   /** What crypttab and the configuration name and this version cannot open. */

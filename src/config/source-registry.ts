@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { SourceKind, SourcePlan } from "./plan.ts";
+import { duration } from "./toml-values.ts";
 
 /**
  * How the configuration of one source is read. A source that joins adds its variant to SourcePlan and one entry to
@@ -21,7 +22,34 @@ const prompt: SourceEntry = {
     .transform((): readonly SourcePlan[] => [{ kind: "prompt" }]),
 };
 
-export const sourcesOfThisVersion: readonly SourceEntry[] = [prompt];
+/** Long enough for a TPM with RSA keys and for a switch port to come up after a power cut. */
+export const clevisTimeout = 15_000;
+
+const clevis: SourceEntry = {
+  kind: "clevis",
+  settings: z
+    .strictObject(
+      {
+        token: z
+          .string({ error: "expected the path of a token in quotes" })
+          .startsWith("/", { error: "expected an absolute path" })
+          .optional(),
+        timeout: duration.optional(),
+      },
+      {
+        error: (issue) =>
+          issue.code === "unrecognized_keys"
+            ? `unknown key ${issue.keys?.join(", ")}`
+            : "expected { token = …, timeout = … }",
+      },
+    )
+    .optional()
+    .transform(({ token, timeout } = {}): readonly SourcePlan[] => [
+      { kind: "clevis", timeout: timeout ?? clevisTimeout, ...(token === undefined ? {} : { token }) },
+    ]),
+};
+
+export const sourcesOfThisVersion: readonly SourceEntry[] = [clevis, prompt];
 
 /** Every source that latchkey is to have (design): a name that is here but not above is no spelling mistake. */
 export const allSourceKinds: readonly SourceKind[] = ["clevis", "usb", "keyfile", "prompt", "remote", "vault"];

@@ -19,14 +19,14 @@ export interface VolumeSources {
 }
 
 /**
- * The sources of a volume, in its owner's order. Whatever is wrong with them, there is a way in: a volume whose sources are
+ * The sources of a volume, in its owner's order; undefined when nothing is said of them. Whatever is wrong with them, there is a way in: a volume whose sources are
  * all unusable is asked for, since a boot without any question would be worse than one without latchkey.
  */
 export function readSources(
   { names, tables, path }: VolumeSources,
   registry: readonly SourceEntry[],
   document: Document,
-): readonly SourcePlan[] {
+): readonly SourcePlan[] | undefined {
   const listPath = [...path, "sources"];
   for (const kind of tables.keys()) {
     if (names?.includes(kind)) continue;
@@ -36,7 +36,7 @@ export function readSources(
       notInThisVersion(document, [...path, kind], kind);
     }
   }
-  if (names === undefined) return promptOnly;
+  if (names === undefined) return undefined;
   if (names.length === 0) wrong(document, listPath, "names no source");
   if (names.length > maxSources) wrong(document, listPath, `names more than ${maxSources} sources`);
 

@@ -16,7 +16,7 @@ export interface StatedVolume {
   /** Empty where none of those written down can be used: the name may still tell which found volume is meant. */
   readonly devices: readonly DeviceReference[];
   /** Left out where the place that names the volume cannot say it. */
-  readonly sources?: readonly SourcePlan[];
+  readonly sources?: readonly SourcePlan[] | undefined;
   readonly origin: Origin;
 }
 

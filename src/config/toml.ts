@@ -1,11 +1,11 @@
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
-import { parseDuration } from "./duration.ts";
 import type { LeftToSystem, PoolPlan } from "./plan.ts";
 import { type Problem, ProblemList } from "./problems.ts";
 import { type SourceEntry, sourcesOfThisVersion } from "./source-registry.ts";
 import { locateKeys } from "./toml-lines.ts";
 import { type Document, isTable, originOf, readTable, wrong } from "./toml-table.ts";
+import { duration, yesOrNo } from "./toml-values.ts";
 import { readVolumes, type StatedVolume } from "./toml-volumes.ts";
 import { parseVolumeName } from "./volume-name.ts";
 
@@ -18,6 +18,7 @@ export interface TomlConfiguration {
   readonly memberTimeout?: number;
   readonly requireEncrypted?: boolean;
   readonly allowDegraded?: boolean;
+  readonly tpm?: string;
   readonly volumes: readonly StatedVolume[];
   readonly leftToSystem: readonly LeftToSystem[];
   readonly pools: readonly PoolPlan[];
@@ -28,16 +29,6 @@ const maxPools = 64;
 /** Tables in tables in lists: no setting needs more. */
 const maxInlineDepth = 16;
 
-const duration = z
-  .string({ error: 'expected a duration in quotes, like "2s", "500ms" or "1m30s"' })
-  .transform((text, context) => {
-    const parsed = parseDuration(text);
-    if ("value" in parsed) return parsed.value;
-    context.addIssue({ code: "custom", message: parsed.problem });
-    return z.NEVER;
-  });
-const yesOrNo = z.boolean({ error: "expected true or false" });
-
 const topShape = {
   prompt_after: duration,
   device_timeout: duration,
@@ -45,7 +36,7 @@ const topShape = {
   volumes: z.unknown(),
   pools: z.unknown(),
   policy: z.unknown(),
-  tpm: "later",
+  tpm: z.string({ error: 'expected a TCTI string in quotes, like "device:/dev/tpmrm0"' }),
   remote: "later",
 } as const;
 const policyShape = { require_encrypted: yesOrNo, allow_degraded: yesOrNo, seal_pcr_after_unlock: "later" } as const;
@@ -75,6 +66,7 @@ export function parseToml(
     ...(top.member_timeout === undefined ? {} : { memberTimeout: top.member_timeout }),
     ...(policy.require_encrypted === undefined ? {} : { requireEncrypted: policy.require_encrypted }),
     ...(policy.allow_degraded === undefined ? {} : { allowDegraded: policy.allow_degraded }),
+    ...(top.tpm === undefined ? {} : { tpm: top.tpm }),
     volumes,
     leftToSystem,
     pools,

@@ -28,26 +28,26 @@ export class Aes256 implements Disposable {
   /** Encrypts four big-endian words in place. */
   encrypt(block: Uint32Array): void {
     const key = this.#schedule;
-    let a = at(block, 0) ^ at(key, 0);
-    let b = at(block, 1) ^ at(key, 1);
-    let c = at(block, 2) ^ at(key, 2);
-    let d = at(block, 3) ^ at(key, 3);
+    let a = (block[0] ?? 0) ^ (key[0] ?? 0);
+    let b = (block[1] ?? 0) ^ (key[1] ?? 0);
+    let c = (block[2] ?? 0) ^ (key[2] ?? 0);
+    let d = (block[3] ?? 0) ^ (key[3] ?? 0);
     for (let round = 1; round < ROUNDS; round += 1) {
       const next = 4 * round;
       // ShiftRows: each column takes its octets from four columns.
-      const nextA = mixed(a, b, c, d) ^ at(key, next);
-      const nextB = mixed(b, c, d, a) ^ at(key, next + 1);
-      const nextC = mixed(c, d, a, b) ^ at(key, next + 2);
-      d = mixed(d, a, b, c) ^ at(key, next + 3);
+      const nextA = mixed(a, b, c, d) ^ (key[next] ?? 0);
+      const nextB = mixed(b, c, d, a) ^ (key[next + 1] ?? 0);
+      const nextC = mixed(c, d, a, b) ^ (key[next + 2] ?? 0);
+      d = mixed(d, a, b, c) ^ (key[next + 3] ?? 0);
       a = nextA;
       b = nextB;
       c = nextC;
     }
     const last = 4 * ROUNDS;
-    block[0] = substituted(a, b, c, d) ^ at(key, last);
-    block[1] = substituted(b, c, d, a) ^ at(key, last + 1);
-    block[2] = substituted(c, d, a, b) ^ at(key, last + 2);
-    block[3] = substituted(d, a, b, c) ^ at(key, last + 3);
+    block[0] = substituted(a, b, c, d) ^ (key[last] ?? 0);
+    block[1] = substituted(b, c, d, a) ^ (key[last + 1] ?? 0);
+    block[2] = substituted(c, d, a, b) ^ (key[last + 2] ?? 0);
+    block[3] = substituted(d, a, b, c) ^ (key[last + 3] ?? 0);
   }
 
   [Symbol.dispose](): void {
@@ -61,7 +61,7 @@ export class Aes256 implements Disposable {
     for (let word = 0; word < KEY_WORDS; word += 1) schedule[word] = view.getUint32(4 * word);
     let constant = 1;
     for (let word = KEY_WORDS; word < SCHEDULE_WORDS; word += 1) {
-      let previous = at(schedule, word - 1);
+      let previous = schedule[word - 1] ?? 0;
       if (word % KEY_WORDS === 0) {
         const rotated = (previous << 8) | (previous >>> 24);
         previous = substituted(rotated, rotated, rotated, rotated) ^ (constant << 24);
@@ -69,7 +69,7 @@ export class Aes256 implements Disposable {
       } else if (word % KEY_WORDS === 4) {
         previous = substituted(previous, previous, previous, previous);
       }
-      schedule[word] = at(schedule, word - KEY_WORDS) ^ previous;
+      schedule[word] = (schedule[word - KEY_WORDS] ?? 0) ^ previous;
     }
   }
 }
@@ -77,29 +77,25 @@ export class Aes256 implements Disposable {
 /** SubBytes, ShiftRows and MixColumns for one column, whose octets come from four. */
 function mixed(first: number, second: number, third: number, fourth: number): number {
   return (
-    at(columns, first >>> 24) ^
-    rotated(at(columns, (second >>> 16) & 0xff), 8) ^
-    rotated(at(columns, (third >>> 8) & 0xff), 16) ^
-    rotated(at(columns, fourth & 0xff), 24)
+    (columns[first >>> 24] ?? 0) ^
+    rotated(columns[(second >>> 16) & 0xff] ?? 0, 8) ^
+    rotated(columns[(third >>> 8) & 0xff] ?? 0, 16) ^
+    rotated(columns[fourth & 0xff] ?? 0, 24)
   );
 }
 
 /** The last round has no MixColumns. */
 function substituted(first: number, second: number, third: number, fourth: number): number {
   return (
-    (at(sBox, first >>> 24) << 24) |
-    (at(sBox, (second >>> 16) & 0xff) << 16) |
-    (at(sBox, (third >>> 8) & 0xff) << 8) |
-    at(sBox, fourth & 0xff)
+    ((sBox[first >>> 24] ?? 0) << 24) |
+    ((sBox[(second >>> 16) & 0xff] ?? 0) << 16) |
+    ((sBox[(third >>> 8) & 0xff] ?? 0) << 8) |
+    (sBox[fourth & 0xff] ?? 0)
   );
 }
 
 function rotated(word: number, bits: number): number {
   return (word >>> bits) | (word << (32 - bits));
-}
-
-function at(words: Uint32Array | Uint8Array, index: number): number {
-  return words[index] ?? 0;
 }
 
 /** Walks through all octets but zero as powers of 3, and backwards beside it through their inverses. */

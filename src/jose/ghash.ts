@@ -27,16 +27,15 @@ export class Ghash implements Disposable {
     this.#fillTable(h);
   }
 
-  /** Takes octets in, filled up with zeros to whole blocks. */
+  /** Takes octets in, filled up with zeros to whole blocks. None of them is secret. */
   update(bytes: Uint8Array): void {
-    const sum = this.#sum;
-    for (let start = 0; start < bytes.length; start += BLOCK_BYTES) {
-      for (let index = 0; index < BLOCK_BYTES; index += 1) {
-        const octet = bytes[start + index] ?? 0;
-        sum[index >> 2] = (sum[index >> 2] ?? 0) ^ (octet << (24 - 8 * (index & 3)));
-      }
-      this.#multiplySum();
-    }
+    const whole = bytes.length - (bytes.length % BLOCK_BYTES);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let start = 0; start < whole; start += BLOCK_BYTES) this.#takeBlock(view, start);
+    if (whole === bytes.length) return;
+    const last = new Uint8Array(BLOCK_BYTES);
+    last.set(bytes.subarray(whole));
+    this.#takeBlock(new DataView(last.buffer), 0);
   }
 
   /** Takes the last block in, the lengths in bits, and gives the hash as a view. */
@@ -50,6 +49,13 @@ export class Ghash implements Disposable {
 
   [Symbol.dispose](): void {
     this.#pages[Symbol.dispose]();
+  }
+
+  #takeBlock(view: DataView, start: number): void {
+    for (let word = 0; word < WORDS; word += 1) {
+      this.#sum[word] = (this.#sum[word] ?? 0) ^ view.getUint32(start + 4 * word);
+    }
+    this.#multiplySum();
   }
 
   #fillTable(h: Uint32Array): void {

@@ -1,5 +1,4 @@
 import { LatchkeyError } from "../system/errors.ts";
-import { MAX_SECRET_BYTES } from "../system/secret-bytes.ts";
 import { decodeBase64url } from "./base64url.ts";
 import { type JsonObject, member, parseJsonObject, stringMember } from "./json.ts";
 import { malformed, quote, unsupported } from "./malformed.ts";
@@ -7,8 +6,11 @@ import { malformed, quote, unsupported } from "./malformed.ts";
 /** A token of a disk has a few KiB of header; each level of sss adds a third. Bounds what JSON.parse is given. */
 export const MAX_ENCODED_HEADER = 1024 * 1024;
 
+/** Octets of a secret in a token. A disk's has some dozens; bounds the arithmetic before its tag has been checked. */
+export const MAX_CIPHERTEXT = 1024 * 1024;
+
 /** Room for the longest header and the longest secret, in base64url. */
-export const MAX_TOKEN_CHARACTERS = MAX_ENCODED_HEADER + Math.ceil((MAX_SECRET_BYTES * 4) / 3) + 1024;
+export const MAX_TOKEN_CHARACTERS = MAX_ENCODED_HEADER + Math.ceil((MAX_CIPHERTEXT * 4) / 3) + 1024;
 
 /** AES-GCM as RFC 7518 section 5.3 fixes it. */
 const IV_BYTES = 12;
@@ -45,6 +47,9 @@ export function parseCompactJwe(text: string): Jwe {
   }
   if (encodedHeader.length > MAX_ENCODED_HEADER) {
     throw new LatchkeyError("token/too-large", `the token's header is longer than ${MAX_ENCODED_HEADER} characters`);
+  }
+  if (ciphertext.length > Math.ceil((MAX_CIPHERTEXT * 4) / 3)) {
+    throw new LatchkeyError("token/too-large", `the token holds more than ${MAX_CIPHERTEXT} bytes`);
   }
   return {
     encodedHeader,

@@ -9,30 +9,17 @@ import { fromBigInt, inverseModulo, toBigInt } from "./curves.ts";
 const LIMB_BYTES = 3;
 const BASE = 2 ** 24;
 const PER_BASE = 2 ** -24;
+/** Room for some dozens of numbers; secrets come in whole pages anyway. */
+const PAGE_BYTES = 4096;
 
-/** A number modulo p, in pages that are wiped. Its limbs are little-endian; the value is kept times R (Montgomery's form). */
-export class FieldElement implements Disposable {
-  readonly #pages: SecretBytes;
+/** A number modulo p. Its limbs are little-endian; the value is kept times R (Montgomery's form). Wiped with its field. */
+export interface FieldElement {
   readonly limbs: Uint32Array;
-
-  constructor(limbs: number) {
-    this.#pages = SecretBytes.allocate(limbs * Uint32Array.BYTES_PER_ELEMENT);
-    const { buffer, byteOffset } = this.#pages.bytes;
-    this.limbs = new Uint32Array(buffer, byteOffset, limbs);
-  }
-
-  get isZero(): boolean {
-    return this.limbs.every((limb) => limb === 0);
-  }
-
-  [Symbol.dispose](): void {
-    this.#pages[Symbol.dispose]();
-  }
 }
 
 /**
- * Arithmetic with secret numbers modulo an odd p of at least 3: what Shamir's shares and Tang's exchange need. BigInt would be shorter, but
- * each intermediate BigInt is a copy of the secret that nobody can wipe.
+ * Arithmetic with secret numbers modulo an odd p of at least 3: what Shamir's shares and Tang's exchange need. BigInt would
+ * be shorter, but each intermediate BigInt is a copy of the secret that nobody can wipe.
  */
 export class PrimeField implements Disposable {
   readonly #p: bigint;
@@ -43,8 +30,10 @@ export class PrimeField implements Disposable {
   /** R² modulo p as plain limbs: a product with it brings a number into Montgomery's form. */
   readonly #rSquared: Uint32Array;
   readonly #one: Uint32Array;
-  readonly #accumulator: FieldElement;
-  readonly #owned: FieldElement[] = [];
+  readonly #accumulator: Uint32Array;
+  /** Where the elements live; the last one has room for some more. */
+  readonly #pages: SecretBytes[] = [];
+  #used = PAGE_BYTES;
 
   /** @param byteLength octets of p, and of each number outside */
   constructor(p: bigint, byteLength: number) {
@@ -56,14 +45,16 @@ export class PrimeField implements Disposable {
     this.#negativeInverse = Number(BigInt(BASE) - (inverseModulo(p, BigInt(BASE)) ?? 1n));
     this.#rSquared = publicLimbs((r * r) % p, count);
     this.#one = publicLimbs(1n, count);
-    this.#accumulator = new FieldElement(count + 2);
+    this.#accumulator = this.#take(count + 2);
   }
 
-  /** Zero. Wiped with the field. */
+  /** Zero. */
   element(): FieldElement {
-    const element = new FieldElement(this.#modulus.length);
-    this.#owned.push(element);
-    return element;
+    return { limbs: this.#take(this.#modulus.length) };
+  }
+
+  isZero(element: FieldElement): boolean {
+    return element.limbs.every((limb) => limb === 0);
   }
 
   /** A number from its big-endian octets, as many as p has; undefined when it is not below p. */
@@ -82,7 +73,7 @@ export class PrimeField implements Disposable {
 
   /** The big-endian octets, left-padded with zeros. */
   write(element: FieldElement): SecretBytes {
-    using plain = new FieldElement(this.#modulus.length);
+    const plain = this.element();
     this.#montgomery(element.limbs, this.#one, plain.limbs);
     const secret = SecretBytes.allocate(this.#byteLength);
     const { bytes } = secret;
@@ -102,12 +93,12 @@ export class PrimeField implements Disposable {
       randomFillSync(used);
       used[0] = (used[0] ?? 0) & (0xff >> (used.length * 8 - bits));
       const element = this.read(number.bytes);
-      if (element && !element.isZero) return element;
+      if (element && !this.isZero(element)) return element;
     }
   }
 
   add(a: FieldElement, b: FieldElement): FieldElement {
-    const sum = this.#accumulator.limbs;
+    const sum = this.#accumulator;
     let carry = 0;
     for (let index = 0; index < this.#modulus.length; index += 1) {
       const value = (a.limbs[index] ?? 0) + (b.limbs[index] ?? 0) + carry;
@@ -119,7 +110,7 @@ export class PrimeField implements Disposable {
   }
 
   subtract(a: FieldElement, b: FieldElement): FieldElement {
-    using negative = new FieldElement(this.#modulus.length);
+    const negative = this.element();
     subtractLimbs(this.#modulus, b.limbs, negative.limbs); // p when b is zero: the sum is reduced in any case
     return this.add(a, negative);
   }
@@ -144,14 +135,25 @@ export class PrimeField implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#accumulator[Symbol.dispose]();
-    for (const element of this.#owned) element[Symbol.dispose]();
+    for (const pages of this.#pages) pages[Symbol.dispose]();
+  }
+
+  #take(count: number): Uint32Array {
+    const size = count * Uint32Array.BYTES_PER_ELEMENT;
+    if (this.#used + size > PAGE_BYTES) {
+      this.#pages.push(SecretBytes.allocate(PAGE_BYTES));
+      this.#used = 0;
+    }
+    const pages = this.#pages.at(-1)?.bytes ?? new Uint8Array();
+    const limbs = new Uint32Array(pages.buffer, pages.byteOffset + this.#used, count);
+    this.#used += size;
+    return limbs;
   }
 
   /** a·b/R modulo p, one limb of `b` at a time (coarsely integrated operand scanning, Koç, Acar and Kaliski 1996). */
   #montgomery(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
     const count = this.#modulus.length;
-    const sum = this.#accumulator.limbs.fill(0);
+    const sum = this.#accumulator.fill(0);
     for (let step = 0; step < count; step += 1) {
       const factor = b[step] ?? 0;
       let carry = 0;
@@ -187,7 +189,7 @@ export class PrimeField implements Disposable {
   /** The accumulator, which is below 2p, less p where that is needed. */
   #reduceInto(out: Uint32Array): void {
     const count = this.#modulus.length;
-    const sum = this.#accumulator.limbs;
+    const sum = this.#accumulator;
     if ((sum[count] ?? 0) > 0 || !this.#isBelowModulus(sum)) subtractLimbs(sum, this.#modulus, out);
     else out.set(sum.subarray(0, count));
   }

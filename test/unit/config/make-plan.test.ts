@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { printDeviceReference } from "../../../src/config/device-reference.ts";
+import { parseKernelCommandLine } from "../../../src/config/kernel-command-line.ts";
+import { makePlan } from "../../../src/config/make-plan.ts";
 import type { Plan } from "../../../src/config/plan.ts";
 import { planToText } from "../../../src/config/plan-text.ts";
+import { parseToml } from "../../../src/config/toml.ts";
 import { otherUuid, planOf, shortly, uuid, volumesOf } from "./machine.ts";
 import { expectOneLine, textOf } from "./texts.ts";
 
@@ -259,5 +262,27 @@ describe("properties", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe("sources where nothing is said of them", () => {
+  const kernel = parseKernelCommandLine("root=/dev/sda2 rootfstype=bcachefs");
+  const sourcesWith = (tokens: readonly string[], toml?: string) => {
+    const parsed = toml === undefined ? undefined : parseToml(toml, "latchkey.toml");
+    const { plan } = makePlan({ kernel, toml: parsed, tokens: new Set(tokens) });
+    return plan.volumes.map(({ name, sources }) => [name, ...sources.map((source) => source.kind)]);
+  };
+
+  test("are the question alone", () => {
+    expect(sourcesWith([])).toEqual([["root", "prompt"]]);
+  });
+
+  test("are a token first, where one lies at its usual place", () => {
+    expect(sourcesWith(["root", "other"])).toEqual([["root", "clevis", "prompt"]]);
+  });
+
+  test("and what is said counts", () => {
+    const toml = `[volumes.root]\nkind = "bcachefs"\ndevice = "/dev/sda2"\nsources = ["prompt"]\n`;
+    expect(sourcesWith(["root"], toml)).toEqual([["root", "prompt"]]);
   });
 });

@@ -42,7 +42,7 @@ device_timout = "5m"
 [volumes.root]
 kind = "bcachefs"
 device = "UUID=6e8c1f2a-0b3d-4c5e-8f70-123456789abc"
-sources = ["clevis", "prompt"]
+sources = ["usb", "prompt"]
 
 [volumes.d1]
 kind = "bcachefs"
@@ -102,7 +102,7 @@ left to the system
 
 warnings
   /etc/latchkey/latchkey.toml:2: device_timout: unknown key (did you mean "device_timeout"?)
-  /etc/latchkey/latchkey.toml:7: volumes.root.sources: this version of latchkey has no source "clevis"
+  /etc/latchkey/latchkey.toml:7: volumes.root.sources: this version of latchkey has no source "usb"
 `);
   });
 

@@ -9,10 +9,12 @@ describe("a configuration that is as it should be", () => {
     const text = `prompt_after = "5s"
 device_timeout = "3m"
 member_timeout = "10s"
+tpm = "swtpm:path=/run/tpm"
 [volumes.root]
 kind = "bcachefs"
 device = "UUID=${uuid}"
-sources = ["prompt"]
+sources = ["clevis", "prompt"]
+clevis = { token = "/etc/latchkey/other.jwe", timeout = "20s" }
 [volumes.d1]
 kind = "bcachefs"
 device = ["/dev/sdb", 'LABEL="my disk"']
@@ -27,6 +29,7 @@ allow_degraded = true
       promptAfter: 5000,
       deviceTimeout: 180_000,
       memberTimeout: 10_000,
+      tpm: "swtpm:path=/run/tpm",
       requireEncrypted: false,
       allowDegraded: true,
       volumes: [
@@ -35,8 +38,8 @@ allow_degraded = true
           kind: "bcachefs",
           certainty: "stated",
           devices: [{ by: "tag", tag: "UUID", value: uuid }],
-          sources: [{ kind: "prompt" }],
-          origin: { file, line: 4 },
+          sources: [{ kind: "clevis", token: "/etc/latchkey/other.jwe", timeout: 20_000 }, { kind: "prompt" }],
+          origin: { file, line: 5 },
         },
         {
           name: "d1",
@@ -46,12 +49,12 @@ allow_degraded = true
             { by: "path", path: "/dev/sdb" },
             { by: "tag", tag: "LABEL", value: "my disk" },
           ],
-          sources: [{ kind: "prompt" }],
-          origin: { file, line: 8 },
+          sources: undefined,
+          origin: { file, line: 10 },
         },
       ],
       leftToSystem: [],
-      pools: [{ name: "data", volumes: ["root", "d1"], origin: { file, line: 12 } }],
+      pools: [{ name: "data", volumes: ["root", "d1"], origin: { file, line: 14 } }],
       problems: [],
     });
   });
@@ -180,8 +183,8 @@ describe("what is wrong is named with file, line and key", () => {
     ],
     [
       "a setting that comes later",
-      'tpm = "device:/dev/tpmrm0"',
-      "latchkey.toml:1: tpm: this version of latchkey does not have this setting",
+      "remote = {}",
+      "latchkey.toml:1: remote: this version of latchkey does not have this setting",
     ],
     [
       "a volume's name",
