@@ -4,10 +4,11 @@ export type Parsed<T> = { readonly value: T } | { readonly problem: string };
 /** Longer than any name that means something; keeps a pasted file out of a message. */
 const maxQuotedLength = 80;
 
-/** Text from a file for a message: in quotes, with an end. */
+/** Text from a file for a message: in quotes, on one line, with an end. */
 export function quoted(text: string): string {
-  const characters = [...text];
-  const short = characters.length <= maxQuotedLength ? text : `${characters.slice(0, maxQuotedLength).join("")}…`;
+  const characters = [...text].map((character) => (holdsUnprintable(character) ? "\ufffd" : character));
+  const short =
+    characters.length <= maxQuotedLength ? characters.join("") : `${characters.slice(0, maxQuotedLength).join("")}…`;
   return `"${short}"`;
 }
 
