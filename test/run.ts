@@ -20,7 +20,11 @@ const counts: Counts[] = [];
 async function run(command: readonly string[]): Promise<number> {
   console.log(`\n$ ${command.join(" ")}`);
   const path = `${join(root, "node_modules/.bin")}:${process.env["PATH"]}`;
-  const child = Bun.spawn([...command], { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, PATH: path } });
+  const child = Bun.spawn([...command], {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, PATH: path },
+  });
   return await child.exited;
 }
 
@@ -50,7 +54,7 @@ const inFolder = (pattern: string): string[] => [...new Glob(pattern).scanSync(r
 await step("tsc", "--noEmit");
 await step("biome", "ci", "--colors=off", ".");
 await step("bun", "scripts/docs.ts", "--check");
-await tests("unit", inFolder("test/unit/**/*.test.ts"), []);
+await tests("unit", inFolder("test/{unit,vm}/**/*.test.ts"), []);
 if (!process.argv.includes("--unit")) await tests("vm", inFolder("test/vm/**/*.vm.ts"), ["--timeout", "600000"]);
 
 rmSync(scratch, { recursive: true, force: true });

@@ -1,3 +1,5 @@
+import { oneLine } from "../system/errors.ts";
+
 /** What a parser of one value makes of it: the value, or one clause saying why it is none (`expected …, got "x"`). */
 export type Parsed<T> = { readonly value: T } | { readonly problem: string };
 
@@ -6,7 +8,7 @@ const maxQuotedLength = 80;
 
 /** Text from a file for a message: in quotes, on one line, with an end. */
 export function quoted(text: string): string {
-  const characters = [...text].map((character) => (holdsUnprintable(character) ? "\ufffd" : character));
+  const characters = [...oneLine(text)];
   const short =
     characters.length <= maxQuotedLength ? characters.join("") : `${characters.slice(0, maxQuotedLength).join("")}…`;
   return `"${short}"`;

@@ -34,7 +34,7 @@ export interface BootFigures {
 const says = { early: "vm: early memory", answer: "vm: a person answers now", mounted: "vm: mounted" } as const;
 
 /** How long a person takes to answer, by the guest's clock. What the boot gets done meanwhile is part of the comparison. */
-const THINKING_SECONDS = 3;
+export const THINKING_SECONDS = 3;
 
 const available = (label: string): string => `
 while read -r vm_key vm_value vm_unit; do
