@@ -4,14 +4,23 @@ const ROUNDS = 14;
 const KEY_WORDS = 8;
 const SCHEDULE_WORDS = 4 * (ROUNDS + 1);
 
-/** The S-box (FIPS 197 section 5.1.1), and for each octet the column that SubBytes and MixColumns make of it together. */
-const { sBox, columns } = tables();
+/** The S-box, FIPS 197 figure 7. */
+const sBox = Uint8Array.fromHex(
+  "637c777bf26b6fc53001672bfed7ab76ca82c97dfa5947f0add4a2af9ca472c0" +
+    "b7fd9326363ff7cc34a5e5f171d8311504c723c31896059a071280e2eb27b275" +
+    "09832c1a1b6e5aa0523bd6b329e32f8453d100ed20fcb15b6acbbe394a4c58cf" +
+    "d0efaafb434d338545f9027f503c9fa851a3408f929d38f5bcb6da2110fff3d2" +
+    "cd0c13ec5f974417c4a77e3d645d197360814fdc222a908846eeb814de5e0bdb" +
+    "e0323a0a4906245cc2d3ac629195e479e7c8376d8dd54ea96c56f4ea657aae08" +
+    "ba78252e1ca6b4c6e8dd741f4bbd8b8a703eb5664803f60e613557b986c11d9e" +
+    "e1f8981169d98e949b1e87e9ce5528df8ca1890dbfe6426841992d0fb054bb16",
+);
 
 /**
  * AES-256, forwards, which is all that GCM asks for (FIPS 197). Bun's own cipher leaves 24 of a key's 32 octets behind in
  * memory it has freed, where neither we nor its collector wipe them; here key and schedule are in pages that are wiped.
- * Tables are looked up by secret octets, so other processes of the machine could measure it in its caches: every key is used
- * for one token, once, at boot, which gives them nothing to average over.
+ * The S-box is looked up by secret octets, which other processes of the machine could measure in its caches; but every key is
+ * used for one token, once, which gives them nothing to average over.
  */
 export class Aes256 implements Disposable {
   readonly #pages: SecretBytes;
@@ -35,10 +44,10 @@ export class Aes256 implements Disposable {
     for (let round = 1; round < ROUNDS; round += 1) {
       const next = 4 * round;
       // ShiftRows: each column takes its octets from four columns.
-      const nextA = mixed(a, b, c, d) ^ (key[next] ?? 0);
-      const nextB = mixed(b, c, d, a) ^ (key[next + 1] ?? 0);
-      const nextC = mixed(c, d, a, b) ^ (key[next + 2] ?? 0);
-      d = mixed(d, a, b, c) ^ (key[next + 3] ?? 0);
+      const nextA = mixed(substituted(a, b, c, d)) ^ (key[next] ?? 0);
+      const nextB = mixed(substituted(b, c, d, a)) ^ (key[next + 1] ?? 0);
+      const nextC = mixed(substituted(c, d, a, b)) ^ (key[next + 2] ?? 0);
+      d = mixed(substituted(d, a, b, c)) ^ (key[next + 3] ?? 0);
       a = nextA;
       b = nextB;
       c = nextC;
@@ -63,7 +72,7 @@ export class Aes256 implements Disposable {
     for (let word = KEY_WORDS; word < SCHEDULE_WORDS; word += 1) {
       let previous = schedule[word - 1] ?? 0;
       if (word % KEY_WORDS === 0) {
-        const rotated = (previous << 8) | (previous >>> 24);
+        const rotated = rotatedLeft(previous, 8);
         previous = substituted(rotated, rotated, rotated, rotated) ^ (constant << 24);
         constant <<= 1;
       } else if (word % KEY_WORDS === 4) {
@@ -74,17 +83,7 @@ export class Aes256 implements Disposable {
   }
 }
 
-/** SubBytes, ShiftRows and MixColumns for one column, whose octets come from four. */
-function mixed(first: number, second: number, third: number, fourth: number): number {
-  return (
-    (columns[first >>> 24] ?? 0) ^
-    rotated(columns[(second >>> 16) & 0xff] ?? 0, 8) ^
-    rotated(columns[(third >>> 8) & 0xff] ?? 0, 16) ^
-    rotated(columns[fourth & 0xff] ?? 0, 24)
-  );
-}
-
-/** The last round has no MixColumns. */
+/** SubBytes and ShiftRows for one column, whose octets come from four. */
 function substituted(first: number, second: number, third: number, fourth: number): number {
   return (
     ((sBox[first >>> 24] ?? 0) << 24) |
@@ -94,29 +93,17 @@ function substituted(first: number, second: number, third: number, fourth: numbe
   );
 }
 
-function rotated(word: number, bits: number): number {
-  return (word >>> bits) | (word << (32 - bits));
+/** MixColumns: each octet becomes twice itself, three times the next one, and the other two. */
+function mixed(column: number): number {
+  const next = rotatedLeft(column, 8);
+  return doubled(column ^ next) ^ next ^ rotatedLeft(column, 16) ^ rotatedLeft(column, 24);
 }
 
-/** Walks through all octets but zero as powers of 3, and backwards beside it through their inverses. */
-function tables(): { readonly sBox: Uint8Array; readonly columns: Uint32Array } {
-  const sBox = new Uint8Array(256).fill(0x63, 0, 1);
-  const columns = new Uint32Array(256);
-  const double = (octet: number): number => ((octet << 1) ^ (octet & 0x80 ? 0x11b : 0)) & 0xff;
-  let power = 1;
-  let inverse = 1;
-  do {
-    power ^= double(power);
-    inverse ^= inverse << 1;
-    inverse ^= inverse << 2;
-    inverse ^= inverse << 4;
-    inverse = (inverse ^ (inverse & 0x80 ? 0x09 : 0)) & 0xff; // a third of it: times 0xf6
-    const spread = inverse * 0x101;
-    sBox[power] = 0x63 ^ inverse ^ (spread >> 7) ^ (spread >> 6) ^ (spread >> 5) ^ (spread >> 4);
-  } while (power !== 1);
-  for (const [octet, substitute] of sBox.entries()) {
-    const twice = double(substitute);
-    columns[octet] = (twice << 24) | (substitute << 16) | (substitute << 8) | (twice ^ substitute);
-  }
-  return { sBox, columns };
+/** All four octets times x modulo x⁸ + x⁴ + x³ + x + 1. */
+function doubled(octets: number): number {
+  return ((octets & 0x7f7f_7f7f) << 1) ^ (((octets >>> 7) & 0x0101_0101) * 0x1b);
+}
+
+function rotatedLeft(word: number, bits: number): number {
+  return (word << bits) | (word >>> (32 - bits));
 }

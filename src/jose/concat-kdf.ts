@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import { KEY_BYTES } from "./a256gcm.ts";
 import { decodeBase64url } from "./base64url.ts";
@@ -6,6 +5,9 @@ import { type JsonObject, member, stringMember } from "./json.ts";
 
 /** The algorithm that the key is for: with direct agreement the content encryption (RFC 7518 section 4.6.2). */
 const ALGORITHM_ID = "A256GCM";
+
+/** Bun wants room for its longest hash, whichever it is. */
+const HASHER_ROOM = 64;
 
 /**
  * The content key from an agreed secret: the Concat KDF of NIST SP 800-56A with SHA-256, one round (RFC 7518 section 4.6.2).
@@ -16,15 +18,18 @@ export function contentKey(agreed: SecretBytes, header: JsonObject): SecretBytes
     member(header, name) === undefined
       ? new Uint8Array()
       : decodeBase64url(stringMember(header, name, "the token's header"), `${name} of the token's header`);
-  const digest = createHash("sha256")
-    .update(bigEndian32(1))
-    .update(agreed.bytes)
-    .update(withLength(new TextEncoder().encode(ALGORITHM_ID)))
-    .update(withLength(partyInfo("apu")))
-    .update(withLength(partyInfo("apv")))
-    .update(bigEndian32(KEY_BYTES * 8))
-    .digest();
-  return SecretBytes.take(digest);
+  const others = [
+    withLength(new TextEncoder().encode(ALGORITHM_ID)),
+    withLength(partyInfo("apu")),
+    withLength(partyInfo("apv")),
+    bigEndian32(KEY_BYTES * 8),
+  ];
+  // Bun's own hasher writes its result where it is told to; that of node:crypto leaves a copy in memory it has freed.
+  const hasher = new Bun.CryptoHasher("sha256").update(bigEndian32(1)).update(agreed.bytes);
+  for (const part of others) hasher.update(part);
+  const key = SecretBytes.allocate(HASHER_ROOM);
+  hasher.digest(key.bytes);
+  return key.truncate(KEY_BYTES);
 }
 
 function bigEndian32(value: number): Uint8Array {

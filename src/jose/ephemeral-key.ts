@@ -2,6 +2,7 @@ import { createECDH } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import type { Curve } from "./curves.ts";
 import { type EcPublicKey, uncompressedPoint } from "./ec-jwk.ts";
+import { overwriteFreedMemory } from "./freed-memory.ts";
 
 /** A key pair for one exchange. The private half lives inside the crypto library only, and is overwritten at the end of the scope. */
 export class EphemeralKey implements Disposable {
@@ -17,7 +18,9 @@ export class EphemeralKey implements Disposable {
 
   /** The x coordinate of private times public, in full length (RFC 7518 section 4.6, SEC 1 section 3.3.1). */
   agree(theirs: EcPublicKey): SecretBytes {
-    return SecretBytes.take(this.#pair.computeSecret(uncompressedPoint(theirs)));
+    const agreed = SecretBytes.take(this.#pair.computeSecret(uncompressedPoint(theirs)));
+    overwriteFreedMemory(agreed.length);
+    return agreed;
   }
 
   /** Puts another private key in its place: BoringSSL wipes what it frees, and the collector might be long in coming. */

@@ -3,6 +3,7 @@ import { SecretBytes } from "../system/secret-bytes.ts";
 import { type Curve, fromBigInt, inverseModulo, modulo, toBigInt } from "./curves.ts";
 import type { EcPublicKey } from "./ec-jwk.ts";
 import { EphemeralKey } from "./ephemeral-key.ts";
+import { overwriteFreedMemory } from "./freed-memory.ts";
 import { malformed } from "./malformed.ts";
 import { PrimeField } from "./prime-field.ts";
 
@@ -40,6 +41,7 @@ export class BlindedExchange implements Disposable {
     // OpenSSL takes the square root that gives y; `convertKey` returns octets when no encoding is named.
     const point = ECDH.convertKey(compressed.bytes, curve.nodeName, undefined, undefined, "uncompressed") as Buffer;
     using secret = SecretBytes.take(point);
+    overwriteFreedMemory(secret.length);
     return sumAndDifference(curve, answer, secret.bytes.subarray(1));
   }
 

@@ -64,7 +64,7 @@ export class PrimeField implements Disposable {
     for (let index = 0; index < bytes.length; index += 1) {
       const place = bytes.length - 1 - index;
       const limb = Math.floor(place / LIMB_BYTES);
-      element.limbs[limb] = (element.limbs[limb] ?? 0) + (bytes[index] ?? 0) * 256 ** (place % LIMB_BYTES);
+      element.limbs[limb] = (element.limbs[limb] ?? 0) + ((bytes[index] ?? 0) << (8 * (place % LIMB_BYTES)));
     }
     if (!this.#isBelowModulus(element.limbs)) return undefined;
     this.#montgomery(element.limbs, this.#rSquared, element.limbs);

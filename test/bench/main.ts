@@ -10,22 +10,20 @@ import { environment, load } from "./environment.ts";
 import { buildInitrds } from "./initrds.ts";
 import { sizesBenchmark } from "./sizes.ts";
 import { startBenchmark } from "./start.ts";
-import { makeSubject } from "./subject.ts";
+import { makeSubject, type Subject } from "./subject.ts";
 import { unlockBenchmark } from "./unlock.ts";
 
 const PAGE = "docs/bench.md";
 const USAGE = 64;
 
-using subject = await makeSubject();
-
 /** In the order of the page. */
 const parts = {
-  unlock: () => unlockBenchmark(subject),
-  start: () => startBenchmark(subject),
-  sizes: async () => sizesBenchmark(subject.binary, await buildInitrds(subject)),
-  "counted-boots": async () => countedBoots(subject, await buildInitrds(subject)),
-  "wall-boots": async () => wallBoots(subject, await buildInitrds(subject)),
-} as const satisfies Record<string, () => Promise<string>>;
+  unlock: unlockBenchmark,
+  start: startBenchmark,
+  sizes: async (subject) => sizesBenchmark(subject.binary, await buildInitrds(subject)),
+  "counted-boots": async (subject) => countedBoots(subject, await buildInitrds(subject)),
+  "wall-boots": async (subject) => wallBoots(subject, await buildInitrds(subject)),
+} as const satisfies Record<string, (subject: Subject) => Promise<string>>;
 
 const isPart = (word: string): word is keyof typeof parts => Object.hasOwn(parts, word);
 
@@ -37,6 +35,7 @@ if (words.some((word) => word !== "--write" && !isPart(word)) || (isWriting && c
   process.exit(USAGE);
 }
 
+using subject = await makeSubject();
 const sections: string[] = [];
 const loads: string[] = [];
 const failures: unknown[] = [];
@@ -46,7 +45,7 @@ for (const [name, measure] of Object.entries(parts)) {
   const started = performance.now();
   console.error(`bench: ${name}…`);
   try {
-    sections.push(await measure());
+    sections.push(await measure(subject));
   } catch (thrown) {
     failures.push(thrown);
     console.error(`bench: ${name} failed:`, thrown);
