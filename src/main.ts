@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { registerBoot } from "./commands/boot.ts";
 import { registerDecrypt } from "./commands/decrypt.ts";
+import { registerImageNeeds } from "./commands/image-needs.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerInstall } from "./commands/install.ts";
 import { registerReport } from "./commands/report.ts";
@@ -23,6 +24,7 @@ const registrations = [
   registerInstall,
   registerUninstall,
   registerBoot,
+  registerImageNeeds,
 ];
 
 function commandLine(): Command {

@@ -33,6 +33,13 @@ check() {
     return 0
 }
 
+# What the configured tokens need beyond the program, in words: tpm, network. The program reads the tokens.
+latchkey_needs() {
+    local _needs
+    _needs=$("${dracutsysrootdir-}"/usr/bin/latchkey image-needs 2> /dev/null)
+    [[ " $_needs " == *" $1 "* ]]
+}
+
 # called by dracut
 depends() {
     local _module _path
@@ -43,6 +50,8 @@ depends() {
             [[ -d $_path ]] && echo "$_module"
         done
     done
+    # A Tang server wants a network; a TPM wants none.
+    latchkey_needs network && echo network
     return 0
 }
 
@@ -56,6 +65,10 @@ installkernel() {
     hostonly='' instmods \
         crypto-chacha20 crypto-poly1305 crypto-sha256 crypto-crc32c crypto-xxhash64 crypto-lz4 crypto-lz4hc crypto-zstd \
         chacha20poly1305 crc64
+
+    # Often built in, in Debian for example. Nothing of clevis and no TPM library is needed.
+    # shellcheck disable=SC2154
+    if latchkey_needs tpm; then hostonly='' instmods tpm tpm_crb tpm_tis tpm_tis_core; fi
 
     _root_type=$(findmnt --noheadings --output FSTYPE --target / 2> /dev/null)
     # shellcheck disable=SC2154
@@ -118,6 +131,12 @@ install() {
     local _unit
     latchkey_install_program
     latchkey_install_configuration
+
+    # dracut brings the network up only when told to. Which addresses is for the owner to say with ip=; DHCP otherwise.
+    if latchkey_needs network; then
+        mkdir -p "$initdir/etc/cmdline.d"
+        echo "rd.neednet=1" > "$initdir/etc/cmdline.d/90-latchkey-network.conf"
+    fi
 
     # What the second question and the mount need. With mount.bcachefs a root of several members is mounted by it, without it
     # by latchkey.

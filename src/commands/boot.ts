@@ -9,13 +9,14 @@ import { asLatchkeyError, exitStatus } from "../system/errors.ts";
 import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
 import { RunDirectory } from "../system/run-directory.ts";
 import { handOver, planHandover } from "../unlock/handover.ts";
+import { dropLatch, latchToDrop } from "../unlock/pcr-latch.ts";
 import type { Report } from "../unlock/report.ts";
 import { type InitrdFacts, mountRoot, planRootMount, SYSROOT } from "../unlock/root-mount.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleProviders, assembleSources } from "./assemble.ts";
 import { abortOnSignals } from "./interrupt.ts";
-import { acts, print } from "./run.ts";
+import { acts } from "./run.ts";
 
 interface Options {
   readonly config?: string;
@@ -39,7 +40,8 @@ export function registerBoot(program: Command): void {
   acts(command, async (options: Options) => {
     hardenProcess();
     const disarm = armDeadMansSwitch(DEAD_MANS_SECONDS);
-    const announce = (line: string): void => print(`latchkey: ${line}`);
+    // Not print(): a journal that takes nothing must not hold up the boot, or fail it.
+    const announce = (line: string): void => void process.stdout.write(`latchkey: ${line}\n`);
     const plan = loadPlan({ mode: "boot", configFile: options.config });
     if (!plan.enabled) {
       announce("switched off by rd.latchkey=0");
@@ -62,6 +64,12 @@ export function registerBoot(program: Command): void {
       },
       signal,
     );
+    const latch = latchToDrop(plan, report);
+    if (latch !== undefined) {
+      const line = await dropLatch(latch, plan);
+      announce(line);
+      report.events.push({ at_ms: monotonicClock.now(), volume: null, source: null, text: line });
+    }
     mountIfNeeded(plan, report, announce);
     try {
       directory.create();

@@ -8,6 +8,14 @@ export type Looked =
   | { readonly volume: VolumePlan; readonly found: FoundVolume; readonly notes: readonly string[] }
   | { readonly volume: VolumePlan; readonly error: LatchkeyError; readonly notes: readonly string[] };
 
+/** Why no credential can be right or wrong there; undefined for a volume that has one, open or not. */
+export function whyNothingToUnlock({ state, description }: FoundVolume): string | undefined {
+  if (state === "unencrypted") return `${description} is not encrypted`;
+  if (state === "unprotected")
+    return `${description} is encrypted without a passphrase: its key lies in clear on the disk`;
+  return undefined;
+}
+
 /** Looks at every volume of the plan once, waiting for none. */
 export async function lookAt(plan: Plan): Promise<readonly Looked[]> {
   const providers = assembleProviders();

@@ -26,11 +26,21 @@ export function registerReport(program: Command): void {
     .addHelpText("after", "\nExample:\n  sudo latchkey report");
   acts(command, (options: Options) => {
     const report = parseReport(readReport(options.file), options.file);
-    if (options.svg !== undefined) writeFileSync(options.svg, reportSvg(report));
+    if (options.svg !== undefined) writeDrawing(options.svg, reportSvg(report));
     else if (options.json) printJson(report);
     else print(reportText(report));
     return exitStatus.done;
   });
+}
+
+function writeDrawing(file: string, drawing: string): void {
+  try {
+    writeFileSync(file, drawing);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? "no such folder" : code === "EACCES" ? "permission denied" : code;
+    throw new LatchkeyError("system/output-failed", `cannot write ${file}: ${reason}`, { cause });
+  }
 }
 
 function readReport(file: string): string {
@@ -38,6 +48,9 @@ function readReport(file: string): string {
     return readFileSync(file, "utf8");
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" && file !== `${RUN_DIRECTORY}/report.json`) {
+      throw new LatchkeyError("report/missing", `there is no file ${file}`, { cause });
+    }
     if (code === "ENOENT") {
       throw new LatchkeyError(
         "report/missing",

@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import type { Command } from "commander";
 import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/errors.ts";
 import { type ReportedError, reportedError } from "../unlock/report.ts";
@@ -25,8 +26,29 @@ export function printWarning(text: string): void {
   process.stderr.write(`latchkey: warning: ${oneLine(text)}\n`);
 }
 
+const STDOUT = 1;
+/** Milliseconds until a standard output that is full and does not block is tried again. */
+const FULL_PAUSE = 10;
+
+/**
+ * Facts, all of them, before the process ends: what process.stdout has not passed on by then is lost (seen with Bun 1.4 and a
+ * pipe that is read slowly). Whoever closes the pipe has seen enough.
+ * @throws LatchkeyError system/output-failed
+ */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  let rest: Uint8Array = new TextEncoder().encode(`${text}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(STDOUT, rest));
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN") {
+        throw new LatchkeyError("system/output-failed", `standard output takes no more (${code})`, { cause });
+      }
+      Bun.sleepSync(FULL_PAUSE);
+    }
+  }
 }
 
 export function printJson(value: unknown): void {
@@ -50,9 +72,13 @@ export function acts<Arguments extends unknown[]>(
   });
 }
 
-/** `commander`'s own complaints about the command line, in our form. */
+/** `commander`'s own complaints about the command line, in our form: one sentence becomes what follows a colon. */
 export function usageError(message: string): LatchkeyError {
-  return new LatchkeyError("usage/invalid", message.replace(/^error: /, ""), {
+  const text = message
+    .replace(/^error: /, "")
+    .replace(/\.$/, "")
+    .replace(/\. ([A-Z])/, (_, initial: string) => `: ${initial.toLowerCase()}`);
+  return new LatchkeyError("usage/invalid", text, {
     hint: "see `latchkey --help` or `latchkey COMMAND --help`",
   });
 }

@@ -6,14 +6,16 @@ import { planToText } from "../config/plan-text.ts";
 import type { Destination } from "../providers/bcachefs/keys.ts";
 import { GivenSource } from "../sources/given-source.ts";
 import { monotonicClock } from "../system/clock.ts";
-import { exitStatus, LatchkeyError } from "../system/errors.ts";
+import { exitStatus, LatchkeyError, type Outcome } from "../system/errors.ts";
 import { hardenProcess } from "../system/hardening.ts";
+import { gravest } from "../unlock/outcome.ts";
 import type { Report, VolumeRecord } from "../unlock/report.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleProviders, assembleSources } from "./assemble.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
+import { lookAt, whyNothingToUnlock } from "./look.ts";
 import { acts, print, printError, printJson, printReportedError, printWarning } from "./run.ts";
 import { planFor } from "./volume-argument.ts";
 
@@ -53,12 +55,12 @@ export function registerUnlock(program: Command): void {
     for (const warning of plan.warnings) printWarning(warning);
     if (options.dryRun) {
       if (options.json) printJson(planToJson(plan));
-      else print(planToText(plan));
+      else print(planToText(plan).trimEnd());
       return exitStatus.done;
     }
     const report = await openNow(plan, options);
     if (options.json) printJson(report);
-    return tell(report, options.json === true);
+    return await tell(plan, report, options.json === true);
   });
 }
 
@@ -83,16 +85,25 @@ async function openNow(plan: Plan, options: Options): Promise<Report> {
 }
 
 /** One line for each volume: facts to standard output, errors to standard error. */
-function tell(report: Report, quiet: boolean): number {
+async function tell(plan: Plan, report: Report, quiet: boolean): Promise<number> {
+  const outcomes: Outcome[] = report.outcome === "done" ? [] : [report.outcome ?? "failed"];
   for (const volume of report.volumes) {
-    if (volume.error) printReportedError(volume.error);
-    else if (volume.standing === "unencrypted") {
-      return printError(
-        new LatchkeyError("unlock/not-encrypted", `${volume.name}: ${volume.description} is not encrypted`),
-      );
+    if (volume.error) {
+      printReportedError(volume.error);
+    } else if (volume.standing === "unencrypted") {
+      const error = await nothingToUnlock(volume.name, plan);
+      printError(error);
+      outcomes.push(error.outcome);
     } else if (!quiet) print(`${volume.name}: ${sentence(volume)}`);
   }
-  return exitStatus[report.outcome ?? "failed"];
+  return exitStatus[gravest(outcomes)];
+}
+
+/** The report does not tell a volume without encryption from one without a passphrase. */
+async function nothingToUnlock(name: string, plan: Plan): Promise<LatchkeyError> {
+  const [looked] = await lookAt({ ...plan, volumes: plan.volumes.filter((volume) => volume.name === name) });
+  const why = looked && "found" in looked ? whyNothingToUnlock(looked.found) : undefined;
+  return new LatchkeyError("unlock/not-encrypted", `${name}: ${why ?? "is not encrypted"}`);
 }
 
 function sentence({ standing, description, opened_by }: VolumeRecord): string {

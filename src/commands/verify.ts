@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { loadPlan } from "../config/load.ts";
-import type { FoundVolume } from "../providers/provider.ts";
 import { chooseWays, openWay, readMachineFacts } from "../sources/prompt/ways.ts";
 import { Credential } from "../system/credential.ts";
 import { asLatchkeyError, exitStatus, LatchkeyError } from "../system/errors.ts";
@@ -10,7 +9,7 @@ import { gravest } from "../unlock/outcome.ts";
 import { reportedError } from "../unlock/report.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
-import { type Looked, lookAt } from "./look.ts";
+import { type Looked, lookAt, whyNothingToUnlock } from "./look.ts";
 import { acts, print, printJson, printReportedError, printWarning } from "./run.ts";
 import { planFor } from "./volume-argument.ts";
 
@@ -43,7 +42,7 @@ export function registerVerify(program: Command): void {
     for (const warning of plan.warnings) printWarning(warning);
     const looked = (await Promise.all(names.map((name) => lookAt(planFor(name, plan))))).flat();
     // What has no passphrase needs no question.
-    const needed = looked.some((one) => "found" in one && needsCredential(one.found));
+    const needed = looked.some((one) => "found" in one && whyNothingToUnlock(one.found) === undefined);
     const secret = givenCredential(options)?.secret ?? (needed ? await askFor(names) : undefined);
     using credential = secret && new Credential(secret);
     const verified = await Promise.all(looked.map((one) => verifyOne(one, credential)));
@@ -53,19 +52,13 @@ export function registerVerify(program: Command): void {
   });
 }
 
-/** Open or not, it has a credential that can be right or wrong. */
-function needsCredential({ state }: FoundVolume): boolean {
-  return state === "closed" || state === "open";
-}
-
 async function verifyOne(looked: Looked, credential: Credential | undefined): Promise<Verified> {
   const volume = looked.volume.name;
   const description = "found" in looked ? looked.found.description : looked.volume.kind;
   try {
     if ("error" in looked) throw looked.error;
-    if (!needsCredential(looked.found)) {
-      throw new LatchkeyError("unlock/not-encrypted", `${volume}: ${description} needs no passphrase`);
-    }
+    const nothing = whyNothingToUnlock(looked.found);
+    if (nothing !== undefined) throw new LatchkeyError("unlock/not-encrypted", `${volume}: ${nothing}`);
     if (!credential) throw new LatchkeyError("prompt/cancelled", `${volume}: no passphrase was given`);
     (await looked.found.prove(credential, new AbortController().signal))[Symbol.dispose]();
     return { volume, description, error: undefined };

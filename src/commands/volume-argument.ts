@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { parseDeviceReference } from "../config/device-reference.ts";
 import type { Plan, VolumePlan } from "../config/plan.ts";
@@ -35,7 +36,13 @@ function volumeAt(argument: string, plan: Plan): VolumePlan {
 
 function unknownVolume(argument: string, plan: Plan): LatchkeyError {
   const known = [...plan.volumes, ...plan.pools].map(({ name }) => name).join(", ");
-  return new LatchkeyError("usage/unknown-volume", `there is no volume or pool named ${argument}`, {
-    hint: `${known === "" ? "none are configured" : `known are ${known}`}; a device is named by its path or as UUID=…`,
-  });
+  const device =
+    argument !== "" && existsSync(argument)
+      ? `the file here is ./${argument}`
+      : "a device is named by its path or as UUID=…";
+  return new LatchkeyError(
+    "usage/unknown-volume",
+    argument === "" ? "the name of the volume is empty" : `there is no volume or pool named ${argument}`,
+    { hint: `${known === "" ? "none are configured" : `known are ${known}`}; ${device}` },
+  );
 }

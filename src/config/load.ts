@@ -26,8 +26,8 @@ export interface LoadOptions {
   /** Named by `--config`: then it must be there. */
   readonly configFile?: string | undefined;
   readonly read?: ReadText;
-  /** Names of the files in /etc/latchkey. */
-  readonly list?: () => readonly string[];
+  /** Names of the files in a folder, sorted; empty where it cannot be read. */
+  readonly list?: (folder: string) => readonly string[];
   /** Instead of /proc/cmdline. */
   readonly kernelCommandLine?: string | undefined;
 }
@@ -40,7 +40,7 @@ export function loadPlan({
   mode,
   configFile,
   read = readTextFile,
-  list = listConfiguration,
+  list = listFolder,
   kernelCommandLine,
 }: LoadOptions): Plan {
   const problems: Problem[] = [];
@@ -68,22 +68,34 @@ export function loadPlan({
       text: "no such file",
     });
   }
-  const commandLine = kernelCommandLine ?? parsed("/proc/cmdline", "warning", (text) => text) ?? "";
+  const textOf = (path: string): string => parsed(path, "warning", (text) => text.trim()) ?? "";
+  const commandLine = kernelCommandLine ?? [...imageCommandLine(list), "/proc/cmdline"].map(textOf).join(" ");
   const made = makePlan({
     toml,
     kernel: parseKernelCommandLine(commandLine),
     fstab: parsed<Fstab>("/etc/fstab", "warning", parseFstab),
     crypttab: parsed<Crypttab>("/etc/crypttab", "warning", parseCrypttab),
-    tokens: new Set(list().flatMap((name) => (name.endsWith(".jwe") ? [name.slice(0, -".jwe".length)] : []))),
+    tokens: new Set(
+      list(configurationFolder).flatMap((name) => (name.endsWith(".jwe") ? [name.slice(0, -".jwe".length)] : [])),
+    ),
   });
   if (mode === "strict") refuseErrors([...problems, ...made.problems]);
   return { ...made.plan, warnings: [...problems.map(problemLine), ...made.plan.warnings] };
 }
 
-function listConfiguration(): readonly string[] {
+/**
+ * A hostonly dracut image may carry root= in files of its own, read before the kernel's (getcmdline of dracut-lib.sh), so
+ * that the kernel command line wins. Outside of such an image the folder does not exist.
+ */
+function imageCommandLine(list: (folder: string) => readonly string[]): readonly string[] {
+  const folder = "/etc/cmdline.d";
+  return list(folder).flatMap((name) => (name.endsWith(".conf") ? [`${folder}/${name}`] : []));
+}
+
+function listFolder(folder: string): readonly string[] {
   try {
-    return readdirSync(configurationFolder);
+    return readdirSync(folder).sort();
   } catch {
-    return []; // there is none, or it is not for us to read: then there is no token for us either
+    return []; // there is none, or it is not for us to read: then there is nothing for us in it either
   }
 }

@@ -62,6 +62,7 @@ export function makePlan({ kernel, toml, fstab, crypttab, tokens = new Set() }: 
       policy: {
         requireEncrypted: toml?.requireEncrypted ?? true,
         allowDegraded: (toml?.allowDegraded ?? false) || (rootMount !== undefined && mountsDegraded(rootMount)),
+        ...(toml?.sealPcrAfterUnlock === undefined ? {} : { sealPcrAfterUnlock: toml.sealPcrAfterUnlock }),
       },
       volumes: merged.volumes.map((volume) => planVolume(volume, toml?.requireEncrypted, tokens)),
       pools: pools.pools,

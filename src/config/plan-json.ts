@@ -14,7 +14,11 @@ export function planToJson(plan: Plan) {
     prompt_after_ms: plan.promptAfter,
     device_timeout_ms: plan.deviceTimeout,
     member_timeout_ms: plan.memberTimeout,
-    policy: { require_encrypted: plan.policy.requireEncrypted, allow_degraded: plan.policy.allowDegraded },
+    policy: {
+      require_encrypted: plan.policy.requireEncrypted,
+      allow_degraded: plan.policy.allowDegraded,
+      seal_pcr_after_unlock: plan.policy.sealPcrAfterUnlock ?? null,
+    },
     volumes: plan.volumes.map((volume) => ({
       name: volume.name,
       kind: volume.kind,

@@ -76,6 +76,8 @@ export interface PolicyPlan {
   readonly requireEncrypted: boolean;
   /** Go on without missing members once the member limit has passed. */
   readonly allowDegraded: boolean;
+  /** The PCR to extend once everything is open, so that tokens bound to it stay shut for the rest of this boot. */
+  readonly sealPcrAfterUnlock?: number;
 }
 
 export interface Plan {

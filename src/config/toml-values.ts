@@ -11,3 +11,11 @@ export const duration = z
     return z.NEVER;
   });
 export const yesOrNo = z.boolean({ error: "expected true or false" });
+
+const PCR_EXPECTED = "expected the number of a PCR, 0 to 15: later ones can be reset by the system that boots";
+
+/** A PCR that only a restart resets (TCG PC Client Platform Firmware Profile, table of PCR attributes). */
+export const pcrNumber = z
+  .int({ error: PCR_EXPECTED })
+  .min(0, { error: PCR_EXPECTED })
+  .max(15, { error: PCR_EXPECTED });

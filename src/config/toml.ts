@@ -5,7 +5,7 @@ import { type Problem, ProblemList } from "./problems.ts";
 import { type SourceEntry, sourcesOfThisVersion } from "./source-registry.ts";
 import { locateKeys } from "./toml-lines.ts";
 import { type Document, isTable, originOf, readTable, wrong } from "./toml-table.ts";
-import { duration, yesOrNo } from "./toml-values.ts";
+import { duration, pcrNumber, yesOrNo } from "./toml-values.ts";
 import { readVolumes, type StatedVolume } from "./toml-volumes.ts";
 import { parseVolumeName } from "./volume-name.ts";
 
@@ -19,6 +19,7 @@ export interface TomlConfiguration {
   readonly requireEncrypted?: boolean;
   readonly allowDegraded?: boolean;
   readonly tpm?: string;
+  readonly sealPcrAfterUnlock?: number;
   readonly volumes: readonly StatedVolume[];
   readonly leftToSystem: readonly LeftToSystem[];
   readonly pools: readonly PoolPlan[];
@@ -39,7 +40,7 @@ const topShape = {
   tpm: z.string({ error: 'expected a TCTI string in quotes, like "device:/dev/tpmrm0"' }),
   remote: "later",
 } as const;
-const policyShape = { require_encrypted: yesOrNo, allow_degraded: yesOrNo, seal_pcr_after_unlock: "later" } as const;
+const policyShape = { require_encrypted: yesOrNo, allow_degraded: yesOrNo, seal_pcr_after_unlock: pcrNumber } as const;
 const poolShape = {
   volumes: z.array(z.string({ error: "expected the name of a volume in quotes" }), {
     error: "expected a list of names of volumes",
@@ -67,6 +68,7 @@ export function parseToml(
     ...(policy.require_encrypted === undefined ? {} : { requireEncrypted: policy.require_encrypted }),
     ...(policy.allow_degraded === undefined ? {} : { allowDegraded: policy.allow_degraded }),
     ...(top.tpm === undefined ? {} : { tpm: top.tpm }),
+    ...(policy.seal_pcr_after_unlock === undefined ? {} : { sealPcrAfterUnlock: policy.seal_pcr_after_unlock }),
     volumes,
     leftToSystem,
     pools,

@@ -16,10 +16,13 @@ const sBox = Uint8Array.fromHex(
     "e1f8981169d98e949b1e87e9ce5528df8ca1890dbfe6426841992d0fb054bb16",
 );
 
+/** For each octet in each of the four rows the column that SubBytes and MixColumns make of it together. */
+const columns = mixedColumns();
+
 /**
  * AES-256, forwards, which is all that GCM asks for (FIPS 197). Bun's own cipher leaves 24 of a key's 32 octets behind in
  * memory it has freed, where neither we nor its collector wipe them; here key and schedule are in pages that are wiped.
- * The S-box is looked up by secret octets, which other processes of the machine could measure in its caches; but every key is
+ * Tables are looked up by secret octets, which other processes of the machine could measure in its caches; but every key is
  * used for one token, once, which gives them nothing to average over.
  */
 export class Aes256 implements Disposable {
@@ -44,10 +47,10 @@ export class Aes256 implements Disposable {
     for (let round = 1; round < ROUNDS; round += 1) {
       const next = 4 * round;
       // ShiftRows: each column takes its octets from four columns.
-      const nextA = mixed(substituted(a, b, c, d)) ^ (key[next] ?? 0);
-      const nextB = mixed(substituted(b, c, d, a)) ^ (key[next + 1] ?? 0);
-      const nextC = mixed(substituted(c, d, a, b)) ^ (key[next + 2] ?? 0);
-      d = mixed(substituted(d, a, b, c)) ^ (key[next + 3] ?? 0);
+      const nextA = mixed(a, b, c, d) ^ (key[next] ?? 0);
+      const nextB = mixed(b, c, d, a) ^ (key[next + 1] ?? 0);
+      const nextC = mixed(c, d, a, b) ^ (key[next + 2] ?? 0);
+      d = mixed(d, a, b, c) ^ (key[next + 3] ?? 0);
       a = nextA;
       b = nextB;
       c = nextC;
@@ -72,7 +75,7 @@ export class Aes256 implements Disposable {
     for (let word = KEY_WORDS; word < SCHEDULE_WORDS; word += 1) {
       let previous = schedule[word - 1] ?? 0;
       if (word % KEY_WORDS === 0) {
-        const rotated = rotatedLeft(previous, 8);
+        const rotated = (previous << 8) | (previous >>> 24);
         previous = substituted(rotated, rotated, rotated, rotated) ^ (constant << 24);
         constant <<= 1;
       } else if (word % KEY_WORDS === 4) {
@@ -83,7 +86,17 @@ export class Aes256 implements Disposable {
   }
 }
 
-/** SubBytes and ShiftRows for one column, whose octets come from four. */
+/** SubBytes, ShiftRows and MixColumns for one column, whose octets come from four. */
+function mixed(first: number, second: number, third: number, fourth: number): number {
+  return (
+    (columns[first >>> 24] ?? 0) ^
+    (columns[0x100 | ((second >>> 16) & 0xff)] ?? 0) ^
+    (columns[0x200 | ((third >>> 8) & 0xff)] ?? 0) ^
+    (columns[0x300 | (fourth & 0xff)] ?? 0)
+  );
+}
+
+/** The last round has no MixColumns. */
 function substituted(first: number, second: number, third: number, fourth: number): number {
   return (
     ((sBox[first >>> 24] ?? 0) << 24) |
@@ -93,17 +106,17 @@ function substituted(first: number, second: number, third: number, fourth: numbe
   );
 }
 
-/** MixColumns: each octet becomes twice itself, three times the next one, and the other two. */
-function mixed(column: number): number {
-  const next = rotatedLeft(column, 8);
-  return doubled(column ^ next) ^ next ^ rotatedLeft(column, 16) ^ rotatedLeft(column, 24);
-}
-
-/** All four octets times x modulo x⁸ + x⁴ + x³ + x + 1. */
-function doubled(octets: number): number {
-  return ((octets & 0x7f7f_7f7f) << 1) ^ (((octets >>> 7) & 0x0101_0101) * 0x1b);
-}
-
-function rotatedLeft(word: number, bits: number): number {
-  return (word << bits) | (word >>> (32 - bits));
+/** FIPS 197 section 5.1.3: an octet goes into its column twice, once, once and three times, modulo x⁸ + x⁴ + x³ + x + 1. */
+function mixedColumns(): Uint32Array {
+  const table = new Uint32Array(4 * 256);
+  for (let octet = 0; octet < 256; octet += 1) {
+    const once = sBox[octet] ?? 0;
+    const twice = ((once << 1) ^ (once & 0x80 ? 0x1b : 0)) & 0xff;
+    const thrice = twice ^ once;
+    table[octet] = (twice << 24) | (once << 16) | (once << 8) | thrice;
+    table[0x100 | octet] = (thrice << 24) | (twice << 16) | (once << 8) | once;
+    table[0x200 | octet] = (once << 24) | (thrice << 16) | (twice << 8) | once;
+    table[0x300 | octet] = (once << 24) | (once << 16) | (thrice << 8) | twice;
+  }
+  return table;
 }

@@ -29,10 +29,10 @@ export class BlindedExchange implements Disposable {
   }
 
   /**
-   * The x coordinate of K, and of another point: ECDH gives T = e·S by its x alone, so Y − T and Y + T are both candidates,
-   * and only K opens the token.
+   * The x coordinate of K, or of another point and then of K: ECDH gives T = e·S by its x alone, so Y − T and Y + T are both
+   * candidates, and only K opens the token. The second one is computed when it is asked for.
    */
-  unblind(answer: EcPublicKey): readonly [SecretBytes, SecretBytes] {
+  *unblind(answer: EcPublicKey): Generator<SecretBytes> {
     const { curve } = this.#server;
     using agreed = this.#ephemeral.agree(this.#server);
     using compressed = SecretBytes.allocate(1 + agreed.length);
@@ -42,7 +42,7 @@ export class BlindedExchange implements Disposable {
     const point = ECDH.convertKey(compressed.bytes, curve.nodeName, undefined, undefined, "uncompressed") as Buffer;
     using secret = SecretBytes.take(point);
     overwriteFreedMemory(secret.length);
-    return sumAndDifference(curve, answer, secret.bytes.subarray(1));
+    yield* sumAndDifference(curve, answer, secret.bytes.subarray(1));
   }
 
   [Symbol.dispose](): void {
@@ -51,7 +51,7 @@ export class BlindedExchange implements Disposable {
 }
 
 /** The x coordinates of A − T and A + T for secret T (x, then y): ((yA ± yT)/(xA − xT))² − xA − xT. */
-function sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array): readonly [SecretBytes, SecretBytes] {
+function* sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array): Generator<SecretBytes> {
   const length = curve.coordinateBytes;
   using field = new PrimeField(curve.p, length);
   const [pointX, pointY, secretX, secretY] = [
@@ -64,11 +64,10 @@ function sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array):
   // An honest answer meets T with a probability of 2^-256.
   if (!pointX || !pointY || !secretX || !secretY || !inverse) throw malformed("the answer is no sum of points");
   const minusBoth = field.subtract(field.subtract(field.element(), pointX), secretX);
-  const candidate = (numerator: ReturnType<typeof field.add>): SecretBytes => {
+  for (const numerator of [field.add(pointY, secretY), field.subtract(pointY, secretY)]) {
     const slope = field.multiply(numerator, inverse);
-    return field.write(field.add(field.multiply(slope, slope), minusBoth));
-  };
-  return [candidate(field.add(pointY, secretY)), candidate(field.subtract(pointY, secretY))];
+    yield field.write(field.add(field.multiply(slope, slope), minusBoth));
+  }
 }
 
 /** The sum of two points that anybody may know. */

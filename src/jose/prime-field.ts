@@ -1,6 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
-import { fromBigInt, inverseModulo, toBigInt } from "./curves.ts";
+import { inverseModulo } from "./curves.ts";
 
 /**
  * Three octets to a limb: two limbs' product and two carries stay below 2^53, so JavaScript's numbers are exact, and numbers
@@ -86,14 +86,18 @@ export class PrimeField implements Disposable {
 
   /** An evenly distributed number that is not zero: as many random bits as p has, until they are below p. */
   random(): FieldElement {
-    using number = SecretBytes.allocate(this.#byteLength);
+    const element = this.element();
+    const { limbs } = element;
+    const octets = new Uint8Array(limbs.buffer, limbs.byteOffset, limbs.byteLength);
     const bits = this.#p.toString(2).length;
-    const used = number.bytes.subarray(this.#byteLength - Math.ceil(bits / 8));
     for (;;) {
-      randomFillSync(used);
-      used[0] = (used[0] ?? 0) & (0xff >> (used.length * 8 - bits));
-      const element = this.read(number.bytes);
-      if (element && !this.isZero(element)) return element;
+      randomFillSync(octets);
+      for (const [index, limb] of limbs.entries()) {
+        const left = Math.max(0, Math.min(24, bits - 24 * index));
+        limbs[index] = limb & (2 ** left - 1);
+      }
+      // Even as it is, it is even times R.
+      if (this.#isBelowModulus(limbs) && !this.isZero(element)) return element;
     }
   }
 
@@ -127,11 +131,11 @@ export class PrimeField implements Disposable {
    */
   inverse(a: FieldElement): FieldElement | undefined {
     const blind = this.random();
-    using blinded = this.write(this.multiply(a, blind));
-    const inverse = inverseModulo(toBigInt(blinded.bytes), this.#p);
+    const blinded = bigIntOf(this.multiply(a, blind).limbs); // times R
+    const inverse = inverseModulo(blinded, this.#p); // divided by R
     if (inverse === undefined) return undefined;
-    const element = this.read(fromBigInt(inverse, this.#byteLength));
-    return element && this.multiply(element, blind);
+    const rSquared = bigIntOf(this.#rSquared);
+    return this.multiply({ limbs: publicLimbs((inverse * rSquared) % this.#p, this.#modulus.length) }, blind);
   }
 
   [Symbol.dispose](): void {
@@ -211,6 +215,11 @@ function subtractLimbs(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
     borrow = value < 0 ? 1 : 0;
     out[index] = value + borrow * BASE;
   }
+}
+
+/** For values that are no secret. */
+function bigIntOf(limbs: Uint32Array): bigint {
+  return limbs.reduceRight((sum, limb) => (sum << 24n) | BigInt(limb), 0n);
 }
 
 function publicLimbs(value: bigint, count: number): Uint32Array {

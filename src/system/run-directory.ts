@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { LatchkeyError } from "./errors.ts";
 
@@ -45,6 +55,11 @@ export class RunDirectory {
       const reason = cause instanceof Error ? cause.message : "unknown";
       throw new LatchkeyError("system/run-directory", `cannot write ${target}: ${reason}`, { cause });
     }
+  }
+
+  /** Takes a file away; that there is none is fine. */
+  remove(name: string): void {
+    rmSync(this.file(name), { force: true });
   }
 
   file(name: string): string {

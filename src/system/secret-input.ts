@@ -6,6 +6,9 @@ import { SecretBytes } from "./secret-bytes.ts";
 /** Room for a passphrase or key given by a file or pipe. As cryptsetup's --keyfile-size limit, far above any real key. */
 export const MAX_INPUT_BYTES = 64 * 1024;
 
+/** Milliseconds until a pipe is looked at again whose writer has not written yet. */
+const PIPE_PAUSE = 20;
+
 const LINE_FEED = 0x0a;
 const STDIN = 0;
 
@@ -60,7 +63,7 @@ function readDescriptor(descriptor: number, name: string): SecretBytes {
   try {
     let length = 0;
     while (length < secret.length) {
-      const count = readSync(descriptor, secret.bytes, length, secret.length - length, null);
+      const count = readSome(descriptor, secret.bytes, length);
       if (count === 0) break;
       length += count;
     }
@@ -73,6 +76,18 @@ function readDescriptor(descriptor: number, name: string): SecretBytes {
   } catch (thrown) {
     secret[Symbol.dispose]();
     throw thrown instanceof LatchkeyError ? thrown : unreadable(name, thrown);
+  }
+}
+
+/** EAGAIN: somebody has the pipe open to write into it and has not done so yet, as with `<(command)` of a shell. */
+function readSome(descriptor: number, room: Uint8Array, offset: number): number {
+  for (;;) {
+    try {
+      return readSync(descriptor, room, offset, room.length - offset, null);
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "EAGAIN") throw thrown;
+      Bun.sleepSync(PIPE_PAUSE);
+    }
   }
 }
 

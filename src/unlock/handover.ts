@@ -36,6 +36,8 @@ export function planHandover(plan: Plan, report: Report): Handover {
 /** Leaves the report and the marks; the mark `finished` comes last. */
 export function handOver(directory: RunDirectory, report: Report, { finished, refused }: Handover): void {
   directory.write("report.json", printReport(report));
-  if (refused !== undefined) directory.write("refused", `${refused}\n`);
+  // Of an earlier run, before the emergency shell was left: this run has decided anew.
+  if (refused === undefined) directory.remove("refused");
+  else directory.write("refused", `${refused}\n`);
   if (finished) directory.write("finished", "");
 }

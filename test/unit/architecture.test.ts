@@ -12,7 +12,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["commands", "system", "version.ts"],
   "version.ts": [],
   commands: ["unlock", "stacks", "sources", "providers", "config", "keyutils-ffi", "system", "version.ts"],
-  unlock: ["sources", "providers", "config", "system"],
+  unlock: ["sources", "providers", "config", "tpm2", "system"],
   stacks: ["config", "system", "version.ts"],
   sources: ["config", "tpm2", "jose", "keyutils-ffi", "system"],
   providers: ["config", "keyutils-ffi", "system"],

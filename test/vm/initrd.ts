@@ -76,7 +76,9 @@ export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise
       await mkdir(files);
       writeFiles(files, system);
       writeFiles(join(files, "etc/latchkey"), config);
-      if (binary !== null) await installLatchkey(files, binary, module);
+      if (binary !== null) await cp(binary, join(files, "usr/bin/latchkey"));
+      // A command is to put the hooks in place itself.
+      if (binary !== null && !options.command) await installHooks(files, module);
       await runInside(guest, BUILD, {
         purpose: `building an initrd with ${basename(command[0] ?? "")}`,
         within: seconds(300),
@@ -91,8 +93,7 @@ export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise
 }
 
 /** What `latchkey install dracut` puts where. */
-async function installLatchkey(files: string, binary: string, module: string): Promise<void> {
-  await cp(binary, join(files, "usr/bin/latchkey"));
+async function installHooks(files: string, module: string): Promise<void> {
   await cp(module, join(files, "usr/lib/dracut/modules.d/90latchkey"), { recursive: true });
   for (const name of await readdir(module)) {
     if (name.endsWith("-latchkey.conf") && /^\d/.test(name)) {

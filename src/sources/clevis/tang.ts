@@ -27,11 +27,11 @@ export async function openTang(jwe: Jwe, pin: TangPin, context: OpenContext): Pr
   using exchange = new BlindedExchange(pin.serverKey, pin.clientKey);
   const question = sortedJson({ ...ecPublicJwk(exchange.blinded), alg: "ECMR", key_ops: ["deriveKey"] });
   const answer = await askPatiently(pin, question, context);
-  const [one, other] = exchange.unblind(answer);
-  using first = one;
-  using second = other;
-  const secret = openWith(first, jwe) ?? openWith(second, jwe);
-  if (secret) return secret;
+  for (const candidate of exchange.unblind(answer)) {
+    using agreed = candidate;
+    const secret = openWith(agreed, jwe);
+    if (secret) return secret;
+  }
   throw new LatchkeyError("token/tag-mismatch", `tang server ${pin.url}: its answer does not open the token`, {
     hint: "the token was altered or damaged, or something else answers at this address",
   });

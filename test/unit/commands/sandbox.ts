@@ -1,37 +1,50 @@
-import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { kernelKeyring } from "../../../src/keyutils-ffi/keyring.ts";
+import { type KeyringName, kernelKeyring } from "../../../src/keyutils-ffi/keyring.ts";
+import { SecretBytes } from "../../../src/system/secret-bytes.ts";
+import { fixtureBytes } from "../providers/bcachefs/fixtures.ts";
 import type { Pty } from "../sources/prompt/pty.ts";
-import { type DamagedCase, type FixtureDevice, manifest } from "../providers/bcachefs/fixtures.ts";
-import { unpackImage } from "./images.ts";
 
 const root = join(import.meta.dir, "../../..");
 
-/** What outputs call the folder with a test's images and files. */
-const SHOWN_FOLDER = "/disks";
-/** A person who waits this long has given up. */
+/** Where a command under test finds the test's images and files, and works. */
+export const DISKS = "/run/disks";
+/** Milliseconds until a command that hangs is ended; far more than the slowest machine needs. */
 const LIMIT = 120_000;
 
 /**
- * The machine as the command sees it: no disks, nothing configured but what the test says, no journal of an earlier boot, no
- * console. $0 is the folder with the test's files.
+ * The machine as the command sees it: no disks, nothing configured but what the test says, no report of a boot, no console.
+ * $0 is the folder with the test's files.
  */
 const enterMachine = `set -e
 mount -t tmpfs latchkey-test /etc
 cp -R "$0/machine/etc/." /etc/
 mount -t tmpfs latchkey-test /run
+mkdir ${DISKS}
+mount --bind "$0/disks" ${DISKS}
 mount -t tmpfs latchkey-test /sys/class/block
 mount --bind "$0/machine/proc/cmdline" /proc/cmdline
 [ ! -e /dev/console ] || mount --bind /dev/null /dev/console
-cd "$0/disks"
+cd ${DISKS}
 exec "$@"`;
 
-/** util-linux's setpriv, as the user who owns nothing. */
-const asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+/** A user who owns nothing, by util-linux's setpriv. */
+const toNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 export interface RunOptions {
-  /** A file of the test's folder as standard input; otherwise there is none. */
+  /** A file of the test's folder as standard input; otherwise it is empty. */
   readonly stdin?: string | undefined;
   /** The terminal that controls the command; otherwise none does. */
   readonly terminal?: Pty | undefined;
@@ -42,26 +55,32 @@ export interface Outcome {
   readonly stdout: string;
   readonly stderr: string;
   readonly status: number;
-  /** Bytes. Not from getrusage(2): that counts the process which started it, too. */
+  /** Bytes. */
   readonly peakMemory: number;
 }
 
 /** Runs `latchkey` from its sources, in a mount namespace of its own. */
 export class Sandbox implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "latchkey-command-"));
-  readonly #devices: FixtureDevice[] = [];
-  #runs = 0;
 
   constructor() {
     chmodSync(this.#folder, 0o711);
-    for (const name of ["disks", "machine/etc", "machine/proc"]) mkdirSync(join(this.#folder, name), { recursive: true });
+    for (const name of ["disks", "machine/etc", "machine/proc"])
+      mkdirSync(join(this.#folder, name), { recursive: true });
     writeFileSync(join(this.#folder, "machine/proc/cmdline"), "");
   }
 
-  /** An image of the fixtures, whole or damaged. */
-  image(fixture: FixtureDevice | DamagedCase, name: string): void {
-    linkSync(unpackImage("image" in fixture ? fixture.image : fixture.file), this.path(name));
-    if ("image" in fixture) this.#devices.push(fixture);
+  /** An image of the fixtures, unpacked and sparse. */
+  image(fixture: string, name: string): void {
+    const bytes = fixtureBytes(fixture);
+    const zeros = new Uint8Array(64 * 1024);
+    const file = openSync(this.path(name), "w");
+    for (let offset = 0; offset < bytes.length; offset += zeros.length) {
+      const chunk = bytes.subarray(offset, offset + zeros.length);
+      if (Buffer.compare(chunk, zeros) !== 0) writeSync(file, chunk, 0, chunk.length, offset);
+    }
+    closeSync(file);
+    truncateSync(this.path(name), bytes.length);
   }
 
   /** A file among the images, or, with an absolute path in /etc or /proc, one of the machine. */
@@ -77,30 +96,34 @@ export class Sandbox implements Disposable {
 
   async run(argv: readonly string[], options: RunOptions = {}): Promise<Outcome> {
     const { stdin, terminal } = options;
-    const memoryFile = join(this.#folder, `memory-${this.#runs++}`);
-    writeFileSync(memoryFile, "");
-    chmodSync(memoryFile, 0o666);
-    const command = [
-      ...["unshare", "--mount", "sh", "-c", enterMachine, this.#folder],
-      ...["setsid", "--wait", ...(terminal ? ["--ctty"] : [])],
-      ...(options.asNobody === true ? asNobody : []),
-      ...[process.execPath, "--preload", join(import.meta.dir, "note-memory.ts"), join(root, "src/main.ts"), ...argv],
-    ];
-    await using child = Bun.spawn(command, {
-      stdin: terminal ? Bun.file(terminal.path) : stdin === undefined ? "ignore" : Bun.file(this.path(stdin)),
-      stdout: "pipe",
-      stderr: "pipe",
-      env: { PATH: process.env["PATH"], LATCHKEY_TEST_MEMORY: memoryFile },
-      signal: AbortSignal.timeout(LIMIT),
-    });
+    const memory = join(this.#folder, "memory");
+    writeFileSync(memory, "");
+    chmodSync(memory, 0o666);
+    await using child = Bun.spawn(
+      [
+        ...["unshare", "--mount", "sh", "-c", enterMachine, this.#folder],
+        ...["setsid", "--wait", ...(terminal ? ["--ctty"] : [])],
+        ...(options.asNobody === true ? toNobody : []),
+        ...[process.execPath, "--preload", join(import.meta.dir, "note-memory.ts"), join(root, "src/main.ts"), ...argv],
+      ],
+      {
+        stdin: terminal ? Bun.file(terminal.path) : stdin === undefined ? "ignore" : Bun.file(this.path(stdin)),
+        stdout: "pipe",
+        stderr: "pipe",
+        env: { PATH: process.env["PATH"], LATCHKEY_TEST_MEMORY: memory },
+        signal: AbortSignal.timeout(LIMIT),
+      },
+    );
     const [stdout, stderr, status] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-    const peakMemory = 1024 * Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(memoryFile, "utf8"))?.[1]);
-    return { stdout: this.shown(stdout), stderr: this.shown(stderr), status, peakMemory };
+    const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(memory, "utf8")) ?? [];
+    return { stdout, stderr, status, peakMemory: 1024 * Number(kilobytes) };
   }
 
-  /** The text with a name for the test's folder that is the same in every run. */
-  shown(text: string): string {
-    return text.replaceAll(join(this.#folder, "disks"), SHOWN_FOLDER);
+  /** Why it does not work here, if it does not. */
+  whyNot(): string | undefined {
+    if (process.getuid?.() !== 0) return "it takes root to make a mount namespace";
+    const tried = Bun.spawnSync(["unshare", "--mount", "sh", "-c", enterMachine, this.#folder, "true"]);
+    return tried.success ? undefined : `no mount namespace: ${tried.stderr.toString().trim()}`;
   }
 
   [Symbol.dispose](): void {
@@ -108,21 +131,47 @@ export class Sandbox implements Disposable {
   }
 }
 
-function reasonAgainstSandbox(): string | undefined {
-  if (process.getuid?.() !== 0) return "it takes root to make a mount namespace";
+/** Why commands cannot be run in a sandbox here, if they cannot. */
+export const whyNoSandbox = ((): string | undefined => {
   using sandbox = new Sandbox();
-  const folder = dirname(sandbox.path(""));
-  const tried = Bun.spawnSync(["unshare", "--mount", "sh", "-c", enterMachine, folder, "true"]);
-  return tried.success ? undefined : `no mount namespace: ${tried.stderr.toString().trim().split("\n").at(-1)}`;
-}
+  return sandbox.whyNot();
+})();
 
-function reasonAgainstKeyring(): string | undefined {
+/** Why no key can be added to a keyring here, if none can: container runtimes forbid it. */
+export const whyNoKeys = ((): string | undefined => {
   const description = `latchkey-test:${process.pid}`;
   try {
     using secret = SecretBytes.take(new Uint8Array([1]));
     kernelKeyring.unlink(kernelKeyring.addKey("user", description, secret, "user"), "user");
     return undefined;
   } catch (thrown) {
-    return `the kernel refuses keys: ${thrown instanceof Error ? thrown.message : thrown}`;
+    return thrown instanceof Error ? thrown.message : "the kernel refuses keys";
+  }
+})();
+
+const places: readonly KeyringName[] = ["session", "user", "user_session"];
+
+/** The key a command left in this user's keyrings, in hexadecimal digits. */
+export function keyLeft(uuid: string): string | undefined {
+  for (const place of places) {
+    const serial = kernelKeyring.search(place, "user", `bcachefs:${uuid}`);
+    if (serial === undefined) continue;
+    using key = kernelKeyring.read(serial);
+    return key.bytes.toHex();
+  }
+  return undefined;
+}
+
+export function removeKey(uuid: string): void {
+  for (const place of places) {
+    const serial = kernelKeyring.search(place, "user", `bcachefs:${uuid}`);
+    // Found below a keyring that is linked there, perhaps.
+    for (const keyring of serial === undefined ? [] : places) {
+      try {
+        kernelKeyring.unlink(serial ?? 0, keyring);
+      } catch {
+        // It is in another one.
+      }
+    }
   }
 }

@@ -145,3 +145,28 @@ describe("reading files of the machine", () => {
     expect(readTextFile(at("latin"))).toBe("#\ufffd\n");
   });
 });
+
+describe("the kernel command line", () => {
+  const folders: Readonly<Record<string, readonly string[]>> = { "/etc/cmdline.d": ["10-root.conf", "notes.txt"] };
+  const files: Readonly<Record<string, string>> = {
+    "/etc/cmdline.d/10-root.conf": "root=UUID=11111111-2222-3333-4444-555555555555 rootfstype=bcachefs\n",
+    "/etc/cmdline.d/notes.txt": "rd.latchkey=0",
+  };
+  const plan = (kernel: string) =>
+    loadPlan({
+      mode: "boot",
+      read: (path) => (path === "/proc/cmdline" ? kernel : files[path]),
+      list: (folder) => folders[folder] ?? [],
+    });
+
+  test("may stand in files of a hostonly image", () => {
+    expect(plan("quiet\n").volumes.map(({ name }) => name)).toEqual(["root"]);
+    expect(plan("quiet\n").enabled).toBe(true);
+  });
+
+  test("the kernel's own wins over them", () => {
+    expect(plan("root=/dev/sda1 rootfstype=bcachefs\n").volumes[0]?.devices).toEqual([
+      { by: "path", path: "/dev/sda1" },
+    ]);
+  });
+});

@@ -4,6 +4,7 @@ import { curves } from "../../../src/jose/curves.ts";
 import { type EcPublicKey, uncompressedPoint } from "../../../src/jose/ec-jwk.ts";
 import { EphemeralKey } from "../../../src/jose/ephemeral-key.ts";
 import { BlindedExchange } from "../../../src/jose/mccallum-relyea.ts";
+import type { SecretBytes } from "../../../src/system/secret-bytes.ts";
 
 type Curve = (typeof curves)[number];
 
@@ -22,6 +23,13 @@ function answersOf(curve: Curve, server: ReturnType<typeof createECDH>, question
   });
 }
 
+function hexOf(secrets: Iterable<SecretBytes>): string[] {
+  return [...secrets].map((secret) => {
+    using scoped = secret;
+    return Buffer.from(scoped.bytes).toString("hex");
+  });
+}
+
 describe.each(curves)("a McCallum-Relyea exchange on $name", (curve) => {
   test("gives what the server and the token's half agree on, and hides both", () => {
     for (let round = 0; round < 20; round += 1) {
@@ -34,10 +42,7 @@ describe.each(curves)("a McCallum-Relyea exchange on $name", (curve) => {
       using exchange = new BlindedExchange(serverKey, clientKey);
       expect(Buffer.from(exchange.blinded.x).equals(clientKey.x)).toBe(false);
       const candidates = answersOf(curve, server, exchange.blinded).flatMap((answer) =>
-        exchange.unblind(answer).map((secret) => {
-          using scoped = secret;
-          return Buffer.from(scoped.bytes).toString("hex");
-        }),
+        hexOf(exchange.unblind(answer)),
       );
       expect(candidates).toContain(wanted);
     }
@@ -60,9 +65,8 @@ describe.each(curves)("a McCallum-Relyea exchange on $name", (curve) => {
     unit.setPrivateKey(one);
     const clientKey = keyOf(curve, createECDH(curve.nodeName).generateKeys());
     using exchange = new BlindedExchange(keyOf(curve, unit.getPublicKey()), clientKey);
-    const candidates = exchange.unblind(exchange.blinded); // Y = 1·X
-    expect(candidates.some(({ bytes }) => Buffer.from(bytes).equals(clientKey.x))).toBe(true);
-    for (const candidate of candidates) candidate[Symbol.dispose]();
+    const candidates = hexOf(exchange.unblind(exchange.blinded)); // Y = 1·X
+    expect(candidates).toContain(Buffer.from(clientKey.x).toString("hex"));
   });
 });
 

@@ -25,5 +25,6 @@ const common = [
 ];
 
 export const guestPackages: Readonly<Record<Stack, GuestPackages>> = {
-  dracut: { suite: "trixie", packages: [...common, "dracut"] },
+  // With strip(1) there, dracut strips every executable file of its images, which would be the end of latchkey.
+  dracut: { suite: "trixie", packages: [...common, "binutils", "dracut", "dracut-network"] },
 };

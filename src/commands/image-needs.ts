@@ -1,0 +1,42 @@
+import type { Command } from "commander";
+import { loadPlan, usualToken } from "../config/load.ts";
+import type { Plan } from "../config/plan.ts";
+import { readTokenFile } from "../sources/clevis/token-file.ts";
+import { asLatchkeyError, exitStatus } from "../system/errors.ts";
+import { tokenFacts } from "./inspect-token.ts";
+import { acts, print, printWarning } from "./run.ts";
+
+/** What an image must bring beyond the program: `tpm` drivers, `network`. */
+type ImageNeed = "tpm" | "network";
+
+/** For the hooks that build images, which are shell and cannot read tokens. Not part of the help. */
+export function registerImageNeeds(program: Command): void {
+  const command = program
+    .command("image-needs", { hidden: true })
+    .summary("what the configured tokens need in an initrd")
+    .description("Prints a word for each thing that the configured sources need in an initrd: tpm, network.")
+    .option("--config <file>", "configuration file");
+  acts(command, (options: { readonly config?: string }) => {
+    const needs = imageNeeds(loadPlan({ mode: "boot", configFile: options.config }));
+    if (needs.size > 0) print([...needs].sort().join(" "));
+    return exitStatus.done;
+  });
+}
+
+function imageNeeds(plan: Plan): ReadonlySet<ImageNeed> {
+  const needs = new Set<ImageNeed>();
+  for (const { name, sources } of plan.volumes) {
+    for (const source of sources) {
+      if (source.kind !== "clevis") continue;
+      try {
+        const token = tokenFacts(readTokenFile(source.token ?? usualToken(name)).text);
+        if (token.needs.tpm !== "none") needs.add("tpm");
+        if (token.needs.network !== "none") needs.add("network");
+      } catch (thrown) {
+        // The image is made all the same: its other sources and the question work.
+        printWarning(`${name}: ${asLatchkeyError(thrown).message}`);
+      }
+    }
+  }
+  return needs;
+}
