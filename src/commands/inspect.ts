@@ -1,12 +1,12 @@
-import { statSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import type { Command } from "commander";
 import { parseDeviceReference } from "../config/device-reference.ts";
 import { describeSuperblock, descriptionText } from "../providers/bcachefs/describe.ts";
 import { readTokenFile } from "../sources/clevis/token-file.ts";
 import { SystemBlockDevices } from "../system/block-devices.ts";
-import { exitStatus, LatchkeyError } from "../system/errors.ts";
-import { tokenFacts, tokenText } from "./inspect-token.ts";
+import { asLatchkeyError, exitStatus, LatchkeyError } from "../system/errors.ts";
+import { type TokenFacts, tokenFacts, tokenText } from "./inspect-token.ts";
 import { acts, print, printJson } from "./run.ts";
 
 interface Options {
@@ -25,7 +25,7 @@ export function registerInspect(program: Command): void {
     .addHelpText("after", "\nExamples:\n  sudo latchkey inspect /dev/sda2\n  latchkey inspect /etc/latchkey/root.jwe");
   acts(command, async (argument: string, options: Options) => {
     if (isTokenFile(argument)) {
-      const facts = tokenFacts(readTokenFile(argument).text);
+      const facts = factsOfToken(argument);
       if (options.json) printJson(facts);
       else print(tokenText(facts));
       return exitStatus.done;
@@ -34,22 +34,43 @@ export function registerInspect(program: Command): void {
     await using reader = await devices.open(await pathOf(argument, devices));
     const description = await describeSuperblock(reader);
     if (options.json) printJson(description);
-    else process.stdout.write(descriptionText(description));
+    else print(descriptionText(description).trimEnd());
     return exitStatus.done;
   });
 }
 
-/** A device or an image has no such small size: a superblock alone has 4 KiB at byte 4096. */
-const SMALLEST_IMAGE = 8192;
-const TOKEN_SUFFIX = /\.(?:jwe|json|token)$/;
+function factsOfToken(path: string): TokenFacts {
+  const { text } = readTokenFile(path);
+  try {
+    return tokenFacts(text);
+  } catch (thrown) {
+    const { code, message, hint } = asLatchkeyError(thrown);
+    throw new LatchkeyError(code, `${path}: ${message}`, hint === undefined ? {} : { hint });
+  }
+}
 
-/** Tokens are small text files; anything else is looked at as a device. */
+const TOKEN_SUFFIX = /\.(?:jwe|json|token)$/;
+/** A compact token starts with the base64url of `{"`, the others are JSON. No disk or image starts with either. */
+const TOKEN_START = /^\s*(?:eyJ|\{)/;
+/** Bytes that are looked at for it. */
+const START_LENGTH = 64;
+
+/** Tokens are text files; anything else is looked at as a device. */
 function isTokenFile(path: string): boolean {
   try {
-    const found = statSync(path);
-    return found.isFile() && (TOKEN_SUFFIX.test(path) || found.size < SMALLEST_IMAGE);
+    return statSync(path).isFile() && (TOKEN_SUFFIX.test(path) || TOKEN_START.test(startOf(path)));
   } catch {
     return false; // then opening it says why
+  }
+}
+
+function startOf(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const start = Buffer.alloc(START_LENGTH);
+    return start.toString("latin1", 0, readSync(file, start));
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -33,7 +33,7 @@ export function registerStatus(program: Command): void {
 function statusRow(looked: Looked): string[] {
   const { name, kind, sources } = looked.volume;
   const state = "found" in looked ? looked.found.state : looked.volume.certainty === "stated" ? "not there" : "-";
-  const what = "found" in looked ? looked.found.description : looked.error.message;
+  const what = "found" in looked ? [looked.found.description, ...looked.notes].join("; ") : looked.error.message;
   return [name, kind, state, sources.map((source) => source.kind).join(","), what];
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { parseDeviceReference } from "../config/device-reference.ts";
 import type { Plan, VolumePlan } from "../config/plan.ts";
+import { printOrigin } from "../config/problems.ts";
 import { LatchkeyError } from "../system/errors.ts";
 
 /**
@@ -9,12 +10,14 @@ import { LatchkeyError } from "../system/errors.ts";
  * device (`UUID=…` or a path), which becomes a volume of its own with a question as its source.
  * @throws LatchkeyError usage/unknown-volume
  */
-export function planFor(argument: string, plan: Plan): Plan {
+export function planFor(argument: string, whole: Plan): Plan {
+  const { rootMount, ...plan } = { ...whole, leftToSystem: [] };
   const pools = plan.pools.filter(({ name, volumes }) => name === argument || volumes.includes(argument));
   const names = new Set([argument, ...pools.flatMap(({ volumes }) => volumes)]);
   const known = plan.volumes.filter(({ name }) => names.has(name));
-  if (known.length > 0) return { ...plan, volumes: known, pools };
-  return { ...plan, volumes: [volumeAt(argument, plan)], pools: [] };
+  if (known.length === 0) return { ...plan, volumes: [volumeAt(argument, whole)], pools: [] };
+  const hasRoot = rootMount !== undefined && known.some(({ isRoot }) => isRoot);
+  return { ...plan, volumes: known, pools, ...(hasRoot ? { rootMount } : {}) };
 }
 
 function volumeAt(argument: string, plan: Plan): VolumePlan {
@@ -35,6 +38,9 @@ function volumeAt(argument: string, plan: Plan): VolumePlan {
 }
 
 function unknownVolume(argument: string, plan: Plan): LatchkeyError {
+  const left = plan.leftToSystem.find(({ name }) => name === argument);
+  if (left)
+    return new LatchkeyError("usage/unknown-volume", `${argument}: ${left.reason} (${printOrigin(left.origin)})`);
   const known = [...plan.volumes, ...plan.pools].map(({ name }) => name).join(", ");
   const device =
     argument !== "" && existsSync(argument)

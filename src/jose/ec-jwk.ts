@@ -17,7 +17,7 @@ export interface EcPublicKey {
  * @param what names the key in messages
  */
 export function parseEcPublicKey(json: unknown, what: string): EcPublicKey {
-  if (!isJsonObject(json)) throw malformed(`${what} is not a JWK`);
+  if (!isJsonObject(json)) throw malformed(`${what} is ${json === undefined ? "missing" : "not a JWK"}`);
   const type = stringMember(json, "kty", what);
   if (type !== "EC") throw malformed(`${what} has kty ${quote(type)} instead of "EC"`);
   const curveName = stringMember(json, "crv", what);

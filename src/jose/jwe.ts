@@ -43,7 +43,9 @@ export function parseCompactJwe(text: string): Jwe {
     ciphertext === undefined ||
     tag === undefined
   ) {
-    throw malformed(`a token has five parts with dots between, not ${parts.length > 5 ? "more" : parts.length}`);
+    throw malformed(
+      `a token has five parts with dots between, and this has ${parts.length > 5 ? "more" : parts.length}`,
+    );
   }
   if (encodedHeader.length > MAX_ENCODED_HEADER) {
     throw new LatchkeyError("token/too-large", `the token's header is longer than ${MAX_ENCODED_HEADER} characters`);

@@ -60,12 +60,12 @@ function* sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array)
     field.read(secret.subarray(0, length)),
     field.read(secret.subarray(length)),
   ];
-  const inverse = pointX && secretX && field.inverse(field.subtract(pointX, secretX));
-  // An honest answer meets T with a probability of 2^-256.
-  if (!pointX || !pointY || !secretX || !secretY || !inverse) throw malformed("the answer is no sum of points");
+  if (!pointX || !pointY || !secretX || !secretY) throw malformed("the answer has a coordinate beyond its field");
+  const run = field.subtract(pointX, secretX);
   const minusBoth = field.subtract(field.subtract(field.element(), pointX), secretX);
-  for (const numerator of [field.add(pointY, secretY), field.subtract(pointY, secretY)]) {
-    const slope = field.multiply(numerator, inverse);
+  for (const rise of [field.add(pointY, secretY), field.subtract(pointY, secretY)]) {
+    const slope = field.quotient(rise, run);
+    if (!slope) throw malformed("the answer is no sum of points"); // an honest one with a probability of 2^-256
     yield field.write(field.add(field.multiply(slope, slope), minusBoth));
   }
 }

@@ -12,7 +12,7 @@ const PER_BASE = 2 ** -24;
 /** Room for some dozens of numbers; secrets come in whole pages anyway. */
 const PAGE_BYTES = 4096;
 
-/** A number modulo p. Its limbs are little-endian; the value is kept times R (Montgomery's form). Wiped with its field. */
+/** A number below p, its limbs little-endian. Wiped with its field. */
 export interface FieldElement {
   readonly limbs: Uint32Array;
 }
@@ -27,9 +27,9 @@ export class PrimeField implements Disposable {
   readonly #modulus: Uint32Array;
   /** −1/p modulo the base. */
   readonly #negativeInverse: number;
-  /** R² modulo p as plain limbs: a product with it brings a number into Montgomery's form. */
-  readonly #rSquared: Uint32Array;
-  readonly #one: Uint32Array;
+  /** 2 to the power of all bits of the limbs: what a Montgomery product divides by. */
+  readonly #r: bigint;
+  readonly #rSquared: FieldElement;
   readonly #accumulator: Uint32Array;
   /** Where the elements live; the last one has room for some more. */
   readonly #pages: SecretBytes[] = [];
@@ -38,13 +38,12 @@ export class PrimeField implements Disposable {
   /** @param byteLength octets of p, and of each number outside */
   constructor(p: bigint, byteLength: number) {
     const count = Math.ceil(byteLength / LIMB_BYTES);
-    const r = 2n ** BigInt(24 * count);
     this.#p = p;
     this.#byteLength = byteLength;
     this.#modulus = publicLimbs(p, count);
     this.#negativeInverse = Number(BigInt(BASE) - (inverseModulo(p, BigInt(BASE)) ?? 1n));
-    this.#rSquared = publicLimbs((r * r) % p, count);
-    this.#one = publicLimbs(1n, count);
+    this.#r = 2n ** BigInt(24 * count);
+    this.#rSquared = { limbs: publicLimbs((this.#r * this.#r) % p, count) };
     this.#accumulator = this.#take(count + 2);
   }
 
@@ -61,24 +60,21 @@ export class PrimeField implements Disposable {
   read(bytes: Uint8Array): FieldElement | undefined {
     if (bytes.length !== this.#byteLength) return undefined;
     const element = this.element();
-    for (let index = 0; index < bytes.length; index += 1) {
-      const place = bytes.length - 1 - index;
+    const { limbs } = element;
+    for (let place = 0; place < bytes.length; place += 1) {
       const limb = Math.floor(place / LIMB_BYTES);
-      element.limbs[limb] = (element.limbs[limb] ?? 0) + ((bytes[index] ?? 0) << (8 * (place % LIMB_BYTES)));
+      const octet = bytes[bytes.length - 1 - place] ?? 0;
+      limbs[limb] = (limbs[limb] ?? 0) | (octet << (8 * (place % LIMB_BYTES)));
     }
-    if (!this.#isBelowModulus(element.limbs)) return undefined;
-    this.#montgomery(element.limbs, this.#rSquared, element.limbs);
-    return element;
+    return this.#isBelowModulus(limbs) ? element : undefined;
   }
 
   /** The big-endian octets, left-padded with zeros. */
-  write(element: FieldElement): SecretBytes {
-    const plain = this.element();
-    this.#montgomery(element.limbs, this.#one, plain.limbs);
+  write({ limbs }: FieldElement): SecretBytes {
     const secret = SecretBytes.allocate(this.#byteLength);
     const { bytes } = secret;
     for (let place = 0; place < bytes.length; place += 1) {
-      const limb = plain.limbs[Math.floor(place / LIMB_BYTES)] ?? 0;
+      const limb = limbs[Math.floor(place / LIMB_BYTES)] ?? 0;
       bytes[bytes.length - 1 - place] = limb >>> (8 * (place % LIMB_BYTES));
     }
     return secret;
@@ -88,15 +84,13 @@ export class PrimeField implements Disposable {
   random(): FieldElement {
     const element = this.element();
     const { limbs } = element;
-    const octets = new Uint8Array(limbs.buffer, limbs.byteOffset, limbs.byteLength);
     const bits = this.#p.toString(2).length;
     for (;;) {
-      randomFillSync(octets);
+      randomFillSync(limbs);
       for (const [index, limb] of limbs.entries()) {
         const left = Math.max(0, Math.min(24, bits - 24 * index));
         limbs[index] = limb & (2 ** left - 1);
       }
-      // Even as it is, it is even times R.
       if (this.#isBelowModulus(limbs) && !this.isZero(element)) return element;
     }
   }
@@ -110,7 +104,7 @@ export class PrimeField implements Disposable {
       carry = value >= BASE ? 1 : 0;
     }
     sum[this.#modulus.length] = carry;
-    return this.#reduced(this.element());
+    return this.#reduced();
   }
 
   subtract(a: FieldElement, b: FieldElement): FieldElement {
@@ -120,49 +114,38 @@ export class PrimeField implements Disposable {
   }
 
   multiply(a: FieldElement, b: FieldElement): FieldElement {
-    const product = this.element();
-    this.#montgomery(a.limbs, b.limbs, product.limbs);
-    return product;
+    return this.#product(this.#product(a, b), this.#rSquared);
   }
 
   /**
-   * The inverse, or undefined when there is none. The number is first multiplied by a random one: what the BigInt algorithm
-   * then sees, and leaves in the heap, is evenly distributed and says nothing.
+   * a/b; undefined when b has no inverse. b is first multiplied by a random number: what the BigInt algorithm then sees, and
+   * leaves in the heap, is evenly distributed and says nothing.
    */
-  inverse(a: FieldElement): FieldElement | undefined {
+  quotient(a: FieldElement, b: FieldElement): FieldElement | undefined {
     const blind = this.random();
-    const blinded = bigIntOf(this.multiply(a, blind).limbs); // times R
-    const inverse = inverseModulo(blinded, this.#p); // divided by R
+    const inverse = inverseModulo(bigIntOf(this.#product(b, blind).limbs), this.#p);
     if (inverse === undefined) return undefined;
-    const rSquared = bigIntOf(this.#rSquared);
-    return this.multiply({ limbs: publicLimbs((inverse * rSquared) % this.#p, this.#modulus.length) }, blind);
+    // (a·blind/R) · (inverse·R)/R, and the inverse is R/(b·blind).
+    const scaled = { limbs: publicLimbs((inverse * this.#r) % this.#p, this.#modulus.length) };
+    return this.#product(this.#product(a, blind), scaled);
   }
 
   [Symbol.dispose](): void {
     for (const pages of this.#pages) pages[Symbol.dispose]();
   }
 
-  #take(count: number): Uint32Array {
-    const size = count * Uint32Array.BYTES_PER_ELEMENT;
-    if (this.#used + size > PAGE_BYTES) {
-      this.#pages.push(SecretBytes.allocate(PAGE_BYTES));
-      this.#used = 0;
-    }
-    const pages = this.#pages.at(-1)?.bytes ?? new Uint8Array();
-    const limbs = new Uint32Array(pages.buffer, pages.byteOffset + this.#used, count);
-    this.#used += size;
-    return limbs;
-  }
-
-  /** a·b/R modulo p, one limb of `b` at a time (coarsely integrated operand scanning, Koç, Acar and Kaliski 1996). */
-  #montgomery(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
+  /**
+   * Montgomery's product a·b/R modulo p, one limb of `b` at a time (coarsely integrated operand scanning, Koç, Acar and
+   * Kaliski 1996).
+   */
+  #product(a: FieldElement, b: FieldElement): FieldElement {
     const count = this.#modulus.length;
     const sum = this.#accumulator.fill(0);
     for (let step = 0; step < count; step += 1) {
-      const factor = b[step] ?? 0;
+      const factor = b.limbs[step] ?? 0;
       let carry = 0;
       for (let index = 0; index < count; index += 1) {
-        const value = (sum[index] ?? 0) + (a[index] ?? 0) * factor + carry;
+        const value = (sum[index] ?? 0) + (a.limbs[index] ?? 0) * factor + carry;
         carry = Math.floor(value * PER_BASE);
         sum[index] = value - carry * BASE;
       }
@@ -170,6 +153,7 @@ export class PrimeField implements Disposable {
       sum[count] = top % BASE;
       sum[count + 1] = top >= BASE ? 1 : 0;
 
+      // Adds the multiple of p that makes the lowest limb zero, and drops that limb.
       const low = (sum[0] ?? 0) * this.#negativeInverse;
       const multiple = low - Math.floor(low * PER_BASE) * BASE;
       carry = Math.floor(((sum[0] ?? 0) + multiple * (this.#modulus[0] ?? 0)) * PER_BASE);
@@ -182,20 +166,17 @@ export class PrimeField implements Disposable {
       sum[count - 1] = last % BASE;
       sum[count] = (sum[count + 1] ?? 0) + (last >= BASE ? 1 : 0);
     }
-    this.#reduceInto(out);
-  }
-
-  #reduced(out: FieldElement): FieldElement {
-    this.#reduceInto(out.limbs);
-    return out;
+    return this.#reduced();
   }
 
   /** The accumulator, which is below 2p, less p where that is needed. */
-  #reduceInto(out: Uint32Array): void {
+  #reduced(): FieldElement {
+    const element = this.element();
     const count = this.#modulus.length;
     const sum = this.#accumulator;
-    if ((sum[count] ?? 0) > 0 || !this.#isBelowModulus(sum)) subtractLimbs(sum, this.#modulus, out);
-    else out.set(sum.subarray(0, count));
+    if ((sum[count] ?? 0) > 0 || !this.#isBelowModulus(sum)) subtractLimbs(sum, this.#modulus, element.limbs);
+    else element.limbs.set(sum.subarray(0, count));
+    return element;
   }
 
   #isBelowModulus(limbs: Uint32Array): boolean {
@@ -204,6 +185,18 @@ export class PrimeField implements Disposable {
       if (limb !== bound) return limb < bound;
     }
     return false;
+  }
+
+  #take(count: number): Uint32Array {
+    const size = count * Uint32Array.BYTES_PER_ELEMENT;
+    if (this.#used + size > PAGE_BYTES) {
+      this.#pages.push(SecretBytes.allocate(PAGE_BYTES));
+      this.#used = 0;
+    }
+    const pages = this.#pages.at(-1)?.bytes ?? new Uint8Array();
+    const limbs = new Uint32Array(pages.buffer, pages.byteOffset + this.#used, count);
+    this.#used += size;
+    return limbs;
   }
 }
 
@@ -222,6 +215,7 @@ function bigIntOf(limbs: Uint32Array): bigint {
   return limbs.reduceRight((sum, limb) => (sum << 24n) | BigInt(limb), 0n);
 }
 
+/** For values that are no secret. */
 function publicLimbs(value: bigint, count: number): Uint32Array {
   return Uint32Array.from({ length: count }, (_, index) => Number((value >> BigInt(24 * index)) & BigInt(BASE - 1)));
 }

@@ -73,6 +73,31 @@ export const errorTable = {
   },
   "device/permission-denied": { outcome: "failed", when: "this user may not read a device" },
   "device/unreadable": { outcome: "failed", when: "a device gave an I/O error" },
+  "enroll/cannot-write": {
+    outcome: "failed",
+    when: "a new token cannot be written to its place, or the one that lies there cannot be kept beside it",
+  },
+  "enroll/interrupted": { outcome: "failed", when: "`latchkey enroll` was told to stop before it was done" },
+  "enroll/left-behind": {
+    outcome: "failed",
+    when: "an enrolment failed, and what it had put into a LUKS2 header could not be taken out again; the hint says how to",
+  },
+  "enroll/one-passphrase": {
+    outcome: "refused",
+    when: "a recovery key was wanted for a bcachefs, which has one passphrase and no key slots",
+  },
+  "enroll/proof-failed": {
+    outcome: "failed",
+    when: "a new token or key slot did not give back what was put into it, so it was not kept",
+  },
+  "enroll/recovery-unproven": {
+    outcome: "refused",
+    when: "a new recovery key was not typed back, so it was not put to use",
+  },
+  "enroll/token-exists": {
+    outcome: "refused",
+    when: "a token lies there already, and nobody confirmed that a new one shall take its place",
+  },
   "install/audit-failed": {
     outcome: "failed",
     when: "a newly built initrd lacks something or holds a damaged program; the old one stays in place",
@@ -98,6 +123,17 @@ export const errorTable = {
   "keyring/unsupported": {
     outcome: "failed",
     when: "latchkey does not know the keyring system calls of this processor",
+  },
+  "luks/full": { outcome: "failed", when: "a LUKS2 header has no free key slot or token left" },
+  "luks/not-luks2": {
+    outcome: "failed",
+    when: "a device has no LUKS2 header: latchkey enrols on LUKS2 and bcachefs only",
+  },
+  "luks/tool-failed": { outcome: "failed", when: "cryptsetup failed; the message has its words" },
+  "luks/tool-missing": { outcome: "unavailable", when: "cryptsetup is not installed" },
+  "luks/wrong-passphrase": {
+    outcome: "wrong-credential",
+    when: "the passphrase opens no key slot of a LUKS2 header, or not the one it was tried on",
   },
   "policy/unencrypted": {
     outcome: "refused",

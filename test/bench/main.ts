@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { repository } from "../vm/cache.ts";
 import { countedBoots, wallBoots } from "./boots.ts";
 import { environment, load } from "./environment.ts";
-import { buildInitrds } from "./initrds.ts";
+import { buildInitrds, type Initrds } from "./initrds.ts";
 import { sizesBenchmark } from "./sizes.ts";
 import { startBenchmark } from "./start.ts";
 import { makeSubject, type Subject } from "./subject.ts";
@@ -20,10 +20,10 @@ const USAGE = 64;
 const parts = {
   unlock: unlockBenchmark,
   start: startBenchmark,
-  sizes: async (subject) => sizesBenchmark(subject.binary, await buildInitrds(subject)),
-  "counted-boots": async (subject) => countedBoots(subject, await buildInitrds(subject)),
-  "wall-boots": async (subject) => wallBoots(subject, await buildInitrds(subject)),
-} as const satisfies Record<string, (subject: Subject) => Promise<string>>;
+  sizes: async (subject, initrds) => sizesBenchmark(subject.binary, await initrds()),
+  "counted-boots": async (subject, initrds) => countedBoots(subject, await initrds()),
+  "wall-boots": async (subject, initrds) => wallBoots(subject, await initrds()),
+} as const satisfies Record<string, (subject: Subject, initrds: () => Promise<Initrds>) => Promise<string>>;
 
 const isPart = (word: string): word is keyof typeof parts => Object.hasOwn(parts, word);
 
@@ -36,6 +36,12 @@ if (words.some((word) => word !== "--write" && !isPart(word)) || (isWriting && c
 }
 
 using subject = await makeSubject();
+let built: Promise<Initrds> | undefined;
+/** Made when a part needs them, and the same for all parts. */
+const initrds = (): Promise<Initrds> => {
+  built ??= buildInitrds(subject);
+  return built;
+};
 const sections: string[] = [];
 const loads: string[] = [];
 const failures: unknown[] = [];
@@ -45,7 +51,7 @@ for (const [name, measure] of Object.entries(parts)) {
   const started = performance.now();
   console.error(`bench: ${name}…`);
   try {
-    sections.push(await measure(subject));
+    sections.push(await measure(subject, initrds));
   } catch (thrown) {
     failures.push(thrown);
     console.error(`bench: ${name} failed:`, thrown);

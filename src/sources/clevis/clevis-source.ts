@@ -10,6 +10,8 @@ import type { ClevisTools } from "./tools.ts";
 const GRACE = 1_500;
 
 export interface ClevisSourceSettings {
+  /** In messages and in the report: `clevis` unless a volume has several. */
+  readonly name?: string;
   /** What the secret opens. */
   readonly volumes: readonly string[];
   /** Reads the tokens when the source starts; may wait for a device that holds them. */
@@ -27,12 +29,13 @@ export interface ClevisSourceSettings {
  */
 export class ClevisSource implements Source {
   readonly kind = "clevis";
-  readonly name = "clevis";
+  readonly name: string;
   readonly isQuestion = false;
   readonly volumes: readonly string[];
   readonly #settings: ClevisSourceSettings;
 
   constructor(settings: ClevisSourceSettings) {
+    this.name = settings.name ?? "clevis";
     this.volumes = settings.volumes;
     this.#settings = settings;
   }

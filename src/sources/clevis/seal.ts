@@ -20,14 +20,14 @@ export type Sealer = (secret: SecretBytes, signal: AbortSignal) => Promise<strin
  * A token whose content key is handed over directly: pins tpm2 and sss.
  * @param data the object `clevis.PIN` of the header, which holds the key in the pin's own way
  */
-export function sealDirect(pin: "tpm2" | "sss", data: JsonObject, key: SecretBytes, secret: SecretBytes): string {
+export function sealDirect(pin: "tpm2" | "sss", data: object, key: SecretBytes, secret: SecretBytes): string {
   return encryptA256gcm(key, { alg: "dir", clevis: { pin, [pin]: data }, enc: "A256GCM" }, secret);
 }
 
 /**
  * Binds to a TPM: `sealKey` seals the content key and gives `clevis.tpm2`, as `sealTpm2Key` does.
  */
-export function tpm2Sealer(sealKey: (key: SecretBytes, signal: AbortSignal) => Promise<JsonObject>): Sealer {
+export function tpm2Sealer(sealKey: (key: SecretBytes, signal: AbortSignal) => Promise<object>): Sealer {
   return async (secret, signal) => {
     using key = SecretBytes.allocate(KEY_BYTES);
     randomFillSync(key.bytes);

@@ -44,17 +44,14 @@ export class CollectedShares implements Disposable {
     const field = this.#field;
     let sum = field.element();
     for (const own of this.#points) {
-      let numerator = own.y;
-      let denominator: FieldElement | undefined;
+      let term = own.y;
       for (const other of this.#points) {
         if (other === own) continue;
-        numerator = field.multiply(numerator, other.x);
-        const difference = field.subtract(other.x, own.x);
-        denominator = denominator ? field.multiply(denominator, difference) : difference;
+        const factor = field.quotient(other.x, field.subtract(other.x, own.x));
+        if (!factor) throw malformed("the sss pin has a p that is not prime");
+        term = field.multiply(term, factor);
       }
-      const factor = denominator && field.inverse(denominator);
-      if (denominator && !factor) throw malformed("the sss pin has a p that is not prime");
-      sum = field.add(sum, factor ? field.multiply(numerator, factor) : numerator);
+      sum = field.add(sum, term);
     }
     return field.write(sum);
   }

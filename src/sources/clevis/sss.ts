@@ -23,12 +23,17 @@ export async function openSss(token: Token, pin: SssPin, context: OpenContext, o
   );
   const finished = Promise.withResolvers<void>();
   let over = false;
+  const finish = (error?: LatchkeyError): void => {
+    over = true; // what comes after this is not looked at, even if it comes before the promise is
+    if (error) finished.reject(error);
+    else finished.resolve();
+  };
 
   const count = (...kinds: ShareStanding["is"][]): number => standings.filter(({ is }) => kinds.includes(is)).length;
   const judge = (): void => {
     if (over) return;
-    if (collected.count >= pin.threshold) finished.resolve();
-    else if (count("opened", "pending", "stalled") < pin.threshold) finished.reject(thresholdError(pin, standings));
+    if (collected.count >= pin.threshold) finish();
+    else if (count("opened", "pending", "stalled") < pin.threshold) finish(thresholdError(pin, standings));
     else if (count("opened", "pending") < pin.threshold) context.stalled(thresholdError(pin, standings));
   };
   const settle = (index: number, standing: ShareStanding): void => {
@@ -56,20 +61,19 @@ export async function openSss(token: Token, pin: SssPin, context: OpenContext, o
     }
   };
 
-  const whenAborted = (): void => finished.reject(thresholdError(pin, standings));
+  const whenAborted = (): void => finish(thresholdError(pin, standings));
   try {
     judge();
     if (context.signal.aborted) whenAborted();
     else context.signal.addEventListener("abort", whenAborted, { once: true });
     for (const index of localFirst(pin)) {
       const share = pin.shares[index];
-      if (share && "token" in share) void openShare(share.token, index);
+      if (!over && share && "token" in share) void openShare(share.token, index);
     }
     await finished.promise;
     using key = collected.combine();
     return decryptA256gcm(key, token.jwe);
   } finally {
-    over = true;
     context.signal.removeEventListener("abort", whenAborted);
     cancel.abort();
   }

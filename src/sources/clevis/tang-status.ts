@@ -15,7 +15,7 @@ export function statusError(server: string, status: number): LatchkeyError {
       "tang/unknown-key",
       `${server}: it does not have the key that the token is bound to (404)`,
       {
-        hint: "the key was deleted there, or another server has this address: enroll again",
+        hint: "the key was deleted there, or another server has this address: enrol again with `latchkey enroll tang`",
       },
     );
   }

@@ -16,7 +16,7 @@ const MAX_MESSAGE = 2000;
 export function thresholdError(pin: SssPin, standings: readonly ShareStanding[]): LatchkeyError {
   const total = standings.length + pin.sharesLeftOut;
   if (total < pin.threshold) {
-    const message = `the token needs ${pin.threshold} shares and has ${total}: nothing can open it`;
+    const message = `the token holds ${total} of the ${pin.threshold} shares it needs: nothing can open it`;
     return new LatchkeyError("token/threshold", message);
   }
   const opened = standings.filter(({ is }) => is === "opened").length;

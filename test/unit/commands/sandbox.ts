@@ -35,7 +35,7 @@ mount -t tmpfs latchkey-test /run
 mkdir ${DISKS}
 mount --bind "$0/disks" ${DISKS}
 mount -t tmpfs latchkey-test /sys/class/block
-mount --bind "$0/machine/proc/cmdline" /proc/cmdline
+for name in cmdline filesystems; do mount --bind "$0/machine/proc/$name" "/proc/$name"; done
 [ ! -e /dev/console ] || mount --bind /dev/null /dev/console
 cd ${DISKS}
 exec "$@"`;
@@ -43,12 +43,17 @@ exec "$@"`;
 /** A user who owns nothing, by util-linux's setpriv. */
 const toNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
+/** A reader of our own would read ahead. */
+const throughSlowPipe = ["sh", "-c", '"$@" | { sleep 1; cat; }', "sh"];
+
 export interface RunOptions {
   /** A file of the test's folder as standard input; otherwise it is empty. */
   readonly stdin?: string | undefined;
   /** The terminal that controls the command; otherwise none does. */
   readonly terminal?: Pty | undefined;
   readonly asNobody?: boolean;
+  /** What it prints goes into a pipe that nobody reads for a while; then the status is the reader's. */
+  readonly isReadSlowly?: boolean;
 }
 
 export interface Outcome {
@@ -67,7 +72,8 @@ export class Sandbox implements Disposable {
     chmodSync(this.#folder, 0o711);
     for (const name of ["disks", "machine/etc", "machine/proc"])
       mkdirSync(join(this.#folder, name), { recursive: true });
-    writeFileSync(join(this.#folder, "machine/proc/cmdline"), "");
+    this.file("/proc/cmdline", "");
+    this.file("/proc/filesystems", "\tbcachefs\n"); // nothing has to be loaded into this kernel
   }
 
   /** An image of the fixtures, unpacked and sparse. */
@@ -102,6 +108,7 @@ export class Sandbox implements Disposable {
     await using child = Bun.spawn(
       [
         ...["unshare", "--mount", "sh", "-c", enterMachine, this.#folder],
+        ...(options.isReadSlowly === true ? throughSlowPipe : []),
         ...["setsid", "--wait", ...(terminal ? ["--ctty"] : [])],
         ...(options.asNobody === true ? toNobody : []),
         ...[process.execPath, "--preload", join(import.meta.dir, "note-memory.ts"), join(root, "src/main.ts"), ...argv],

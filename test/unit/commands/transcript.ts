@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
  *
  *     # the first line is the test's name
  *     image default.img            a fixture of test/fixtures/bcachefs, whole or damaged, unpacked
+ *     unreadable default.img       by its owner, root, alone
  *     as nobody                    the commands run as a user who owns nothing
  *     needs keyring                skipped where the kernel refuses keys
  *     $ latchkey verify ./default.img --passphrase-file - < right
@@ -19,6 +20,7 @@ import { readFileSync } from "node:fs";
 export interface Transcript {
   readonly name: string;
   readonly images: readonly string[];
+  readonly unreadable: readonly string[];
   readonly asNobody: boolean;
   readonly needsKeyring: boolean;
   readonly commands: readonly CommandRecord[];
@@ -42,9 +44,12 @@ export function readTranscript(path: string): Transcript {
   for (let index = 0; index < sections.length; index += 2) files.set(sections[index] ?? "", sections[index + 1] ?? "");
   const [setUp = "", ...blocks] = script.split(/^\$ latchkey(?: |$)/m);
   const directives = setUp.split("\n").filter((line) => line !== "");
+  const strange = directives.find((line) => !/^(?:# |image |unreadable |as nobody$|needs keyring$)/.test(line));
+  if (strange !== undefined) throw new Error(`${path} has a line of no known kind: ${strange}`);
   return {
     name: directives[0]?.replace(/^# /, "") ?? path,
     images: directives.flatMap((line) => /^image (.+)\.img$/.exec(line)?.[1] ?? []),
+    unreadable: directives.flatMap((line) => /^unreadable (.+)$/.exec(line)?.[1] ?? []),
     asNobody: directives.includes("as nobody"),
     needsKeyring: directives.includes("needs keyring"),
     commands: blocks.map(readCommand),

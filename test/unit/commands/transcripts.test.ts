@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { Glob } from "bun";
 import { manifest } from "../providers/bcachefs/fixtures.ts";
@@ -61,6 +62,7 @@ async function replayAll(transcript: Transcript): Promise<void> {
   const secrets = fixtures.flatMap((fixture) => fixture.secrets).filter((secret) => secret !== undefined);
   for (const { name, file } of fixtures) sandbox.image(file, `${name}.img`);
   for (const [path, content] of transcript.files) sandbox.file(path, content);
+  for (const name of transcript.unreadable) chmodSync(sandbox.path(name), 0o600);
   uuids.forEach(removeKey);
   try {
     for (const command of transcript.commands) {

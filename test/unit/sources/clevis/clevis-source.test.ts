@@ -88,7 +88,7 @@ describe("the clevis source", () => {
   test("names the token in its error", async () => {
     const error = await errorOf(() => source([{ origin: "/etc/latchkey/root.jwe", text: "x.y" }]).run(new FakeHeart()));
     expect(error.code).toBe("token/malformed");
-    expect(error.message).toBe("/etc/latchkey/root.jwe: a token has five parts with dots between, not 2");
+    expect(error.message).toBe("/etc/latchkey/root.jwe: a token has five parts with dots between, and this has 2");
   });
 
   test("never offers an empty secret", async () => {
@@ -121,7 +121,9 @@ describe("the clevis source", () => {
       { origin: "token 1", text: "x" },
     ];
     const error = await errorOf(() => source(tokens).run(new FakeHeart()));
-    expect(error.message).toBe("token 0: the token is empty; token 1: a token has five parts with dots between, not 1");
+    expect(error.message).toBe(
+      "token 0: the token is empty; token 1: a token has five parts with dots between, and this has 1",
+    );
   });
 
   test("says that it has nothing yet when its server fails, once, and goes on trying until its limit", async () => {

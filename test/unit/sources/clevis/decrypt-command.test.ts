@@ -1,9 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { MAX_TOKEN_CHARACTERS } from "../../../../src/jose/jwe.ts";
+import { httpOverFetch } from "../../../../src/sources/clevis/http.ts";
+import { tangSealer } from "../../../../src/sources/clevis/seal.ts";
+import { fetchAdvertisement } from "../../../../src/sources/clevis/tang-advertisement.ts";
 import { SecretBytes } from "../../../../src/system/secret-bytes.ts";
 import { fixtures, manifest, tokenText } from "./fixtures.ts";
-import { nullToken } from "./make-tokens.ts";
+import { nullToken, secretOf } from "./make-tokens.ts";
 import { hasTangd, startTangd } from "./tangd.ts";
 
 const program = join(import.meta.dir, "decrypt-program.ts");
@@ -108,12 +111,19 @@ describe("latchkey decrypt", () => {
   });
 
   test.skipIf(!hasTangd)("opens a Tang token from a server that comes up while it waits", async () => {
-    const { port } = manifest.tang.a;
-    const opening = decrypt(tokenText("tokens/tang-a.jwe"), ["--wait", "20s"]);
+    const keys = join(fixtures, "tang/c");
+    const first = startTangd(keys);
+    const url = `http://127.0.0.1:${first.port}`;
+    const seal = tangSealer(url, await fetchAdvertisement(url, httpOverFetch(), new AbortController().signal));
+    using secret = secretOf("hunter2");
+    const token = await seal(secret, new AbortController().signal);
+    first[Symbol.dispose]();
+
+    const opening = decrypt(token, ["--wait", "20s"]);
     await Bun.sleep(500);
-    using _server = startTangd(join(fixtures, "tang/a"), port);
+    using _second = startTangd(keys, first.port);
     const { output, said } = await opening;
     expect(said).toBe("");
-    expect(output.toString()).toBe("dev1-tang-a");
+    expect(output.toString()).toBe("hunter2");
   });
 });

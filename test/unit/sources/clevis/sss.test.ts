@@ -112,6 +112,20 @@ describe("a token with shares", () => {
     expect(before.code).toBe("token/threshold");
   });
 
+  test("asks nobody when it has fewer shares than it needs", async () => {
+    let asked = 0;
+    const tpm = new FakeTpm(() => {
+      asked += 1;
+      return "opens";
+    });
+    const token = parseToken(await sealed(1, [tpm.sealer]));
+    if (token.pin.kind !== "sss") throw new Error("no sss token");
+    const starved = { ...token, pin: { ...token.pin, threshold: 2 } };
+    const error = await errorOf(() => openToken(starved, toolsWith({ tpm2: tpm }), never));
+    expect(error.message).toBe("the token holds 1 of the 2 shares it needs: nothing can open it");
+    expect(asked).toBe(0);
+  });
+
   test("inside another one works the same way", async () => {
     const tpm = new FakeTpm((share) => (share === 0 ? "opens" : "fails"));
     const token = await sealed(2, [tpm.sealer, sssSealer(1, [tpm.sealer, nullSealer]), nullSealer]);
