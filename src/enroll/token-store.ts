@@ -30,17 +30,15 @@ export function oldName(path: string): string {
  * @throws LatchkeyError enroll/cannot-write
  */
 export function inspectPlace(path: string): boolean {
-  const existing = kindOf(path);
-  if (existing === "other") throw cannotWrite(path, "what lies there is not a file");
-  if (existing === "file" && kindOf(oldName(path)) === "other") {
-    throw cannotWrite(oldName(path), "what lies there is not a file");
-  }
-  try {
+  return explained(path, () => {
+    const existing = kindOf(path);
+    if (existing === "other") throw cannotWrite(path, "what lies there is not a file");
+    if (existing === "file" && kindOf(oldName(path)) === "other") {
+      throw cannotWrite(oldName(path), "what lies there is not a file");
+    }
     accessSync(nearestFolder(dirname(path)), constants.W_OK | constants.X_OK);
-  } catch (cause) {
-    throw cannotWrite(path, reasonOf(cause), cause);
-  }
-  return existing === "file";
+    return existing === "file";
+  });
 }
 
 /**
@@ -49,13 +47,19 @@ export function inspectPlace(path: string): boolean {
  * @throws LatchkeyError enroll/cannot-write
  */
 export function storeToken(path: string, token: string): string | undefined {
-  try {
+  return explained(path, () => {
     mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
     const hadOne = kindOf(path) === "file";
     if (hadOne) writeWhole(oldName(path), readFileSync(path));
     writeWhole(path, new TextEncoder().encode(token));
     if (readFileSync(path, "latin1") !== token) throw cannotWrite(path, "it does not hold what was written to it");
     return hadOne ? oldName(path) : undefined;
+  });
+}
+
+function explained<T>(path: string, work: () => T): T {
+  try {
+    return work();
   } catch (thrown) {
     throw thrown instanceof LatchkeyError ? thrown : cannotWrite(path, reasonOf(thrown), thrown);
   }

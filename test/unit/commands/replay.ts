@@ -1,0 +1,81 @@
+import { chmodSync } from "node:fs";
+import { manifest } from "../providers/bcachefs/fixtures.ts";
+import { Pty } from "../sources/prompt/pty.ts";
+import { type Outcome, removeKey, Sandbox } from "./sandbox.ts";
+import type { CommandRecord, Transcript } from "./transcript.ts";
+
+interface Fixture {
+  readonly file: string;
+  readonly uuid: string | undefined;
+  readonly secrets: readonly (string | undefined)[];
+}
+
+/** What the manifest knows of an image by name. */
+function fixtureOf(name: string): Fixture {
+  for (const each of manifest.cases) {
+    const device = each.devices.find((one) => one.name === name);
+    const secrets = [each.passphrase, each.passphrase_key_hex, each.master_key_hex];
+    if (device) return { file: device.image, uuid: each.external_uuid, secrets };
+  }
+  const damaged = manifest.damaged.find((each) => each.name === name);
+  if (!damaged) throw new Error(`no fixture ${name}`);
+  return { file: damaged.file, uuid: damaged.external_uuid, secrets: [damaged.passphrase] };
+}
+
+export interface Replayed extends Outcome {
+  /** What is left on the terminal, in lines. */
+  readonly screen: readonly string[];
+  readonly leftTerminalAsItWas: boolean;
+}
+
+/** The machine of a transcript; on disposal no key of its images is left. */
+export class Replay implements Disposable {
+  /** None of these may ever be printed. */
+  readonly secrets: readonly string[];
+  readonly #sandbox = new Sandbox();
+  readonly #uuids: readonly string[];
+  readonly #asNobody: boolean;
+
+  constructor({ images, files, unreadable, asNobody }: Transcript) {
+    const fixtures = images.map((name) => ({ name, ...fixtureOf(name) }));
+    for (const { name, file } of fixtures) this.#sandbox.image(file, `${name}.img`);
+    for (const [path, content] of files) this.#sandbox.file(path, content);
+    for (const name of unreadable) chmodSync(this.#sandbox.path(name), 0o600);
+    this.secrets = fixtures.flatMap((fixture) => fixture.secrets).filter((secret) => secret !== undefined);
+    this.#uuids = fixtures.flatMap(({ uuid }) => uuid ?? []);
+    this.#uuids.forEach(removeKey);
+    this.#asNobody = asNobody;
+  }
+
+  async run({ argv, stdin, dialogue }: CommandRecord): Promise<Replayed> {
+    const options = { stdin, asNobody: this.#asNobody };
+    const typed = dialogue.filter((line) => line.typed).map(({ text }) => text);
+    if (typed.length === 0) {
+      return { ...(await this.#sandbox.run(argv, options)), screen: [], leftTerminalAsItWas: true };
+    }
+    using pty = new Pty();
+    const settings = pty.settings();
+    const running = this.#sandbox.run(argv, { ...options, terminal: pty });
+    await Promise.race([answer(pty, typed), running]);
+    const outcome = await running;
+    const lines = pty.seen().split(/\r*\n/);
+    return {
+      ...outcome,
+      screen: lines.map((line) => line.trimEnd()).filter((line) => line !== ""),
+      leftTerminalAsItWas: pty.settings() === settings,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#uuids.forEach(removeKey);
+    this.#sandbox[Symbol.dispose]();
+  }
+}
+
+/** Types one answer after each question. */
+async function answer(pty: Pty, answers: readonly string[]): Promise<void> {
+  for (const [index, text] of answers.entries()) {
+    while ((pty.seen().match(/: (?=\r|$)/g)?.length ?? 0) <= index) await Bun.sleep(20);
+    pty.type(/^\^[A-Z]$/.test(text) ? String.fromCharCode(text.charCodeAt(1) - 64) : `${text}\r`);
+  }
+}
