@@ -86,7 +86,7 @@ export class PersonAtTerminal implements Person {
 
 /** @throws LatchkeyError prompt/console-lost: what is shown here has to be seen */
 async function write(terminal: Terminal, part: string | SecretBytes): Promise<void> {
-  let rest = typeof part === "string" ? new TextEncoder().encode(part) : part.bytes;
+  let rest: Uint8Array = typeof part === "string" ? new TextEncoder().encode(part) : part.bytes;
   for (let waited = 0; ; waited += OUTPUT_RETRY) {
     rest = rest.subarray(terminal.write(rest));
     if (rest.length === 0) return;

@@ -20,22 +20,28 @@ const image = await bcachefsImage(debian, { passphrase: PASSPHRASE, label: "tank
 const initrd = await buildInitrd(debian, { stack: "dracut", binary: join(repository, "dist/latchkey") });
 
 say(`● booting it: root=UUID=${image.uuid}, an encrypted bcachefs. What follows is its console.\n`);
+/** What the tiny root prints for the tests is not worth showing. */
+let isWatching = true;
 await using machine = await Machine.start({
   name: "demo",
   guest: debian,
   initrd,
   disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
   commandLine: [`root=UUID=${image.uuid}`, "rootfstype=bcachefs"],
-  mirror: process.stdout,
+  mirror: { write: (bytes) => isWatching && process.stdout.write(bytes) },
 });
 await machine.expect(/Passphrase for root/);
 await machine.sendLine("a wrong passphrase");
 await machine.expect(/Wrong passphrase for root \(.*\), try again/);
 await machine.sendLine(PASSPHRASE);
+await machine.expect("opened by prompt");
+isWatching = false;
 const root = await machine.realRoot();
 await machine.off();
 
-say(`\n● the root filesystem runs, ${(root.at / 1000).toFixed(1)} s after power-on (emulated, without hardware help):`);
+say(
+  `\n\n● the root filesystem runs, ${(root.at / 1000).toFixed(1)} s after power-on (emulated, without hardware help):`,
+);
 console.log(`  ${root.mounts[0]}`);
 say("\n● the report, as `latchkey report` shows it on that machine:\n");
 console.log(reportText(root.report as Report));
