@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { registerBoot } from "./commands/boot.ts";
 import { registerDecrypt } from "./commands/decrypt.ts";
+import { registerEnroll } from "./commands/enroll.ts";
 import { registerImageNeeds } from "./commands/image-needs.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerInstall } from "./commands/install.ts";
@@ -21,6 +22,7 @@ const registrations = [
   registerReport,
   registerInspect,
   registerDecrypt,
+  registerEnroll,
   registerInstall,
   registerUninstall,
   registerBoot,

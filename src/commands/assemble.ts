@@ -13,6 +13,7 @@ import { chooseWays, openWay, readMachineFacts } from "../sources/prompt/ways.ts
 import type { Source } from "../sources/source.ts";
 import { SystemBlockDevices } from "../system/block-devices.ts";
 import { monotonicClock } from "../system/clock.ts";
+import { asLatchkeyError, type LatchkeyError } from "../system/errors.ts";
 
 /** The providers of this machine, over the real devices and the kernel's keyrings. */
 export function assembleProviders(options: { keyring?: Destination } = {}): ReadonlyMap<VolumeKind, Provider> {
@@ -57,8 +58,35 @@ const makers: Partial<Record<SourceKind, MakeSource>> = {
 /** The sources the plan names. */
 export function assembleSources(plan: Plan): Assembled {
   const scope = new AsyncDisposableStack();
-  const sources = Object.values(makers).flatMap((make) => make(plan, scope));
+  const kinds = Object.keys(makers) as readonly (keyof typeof makers)[];
+  const sources = kinds.flatMap((kind) => {
+    try {
+      return makers[kind]?.(plan, scope) ?? [];
+    } catch (thrown) {
+      return [new UnusableSource(kind, volumesWith(plan, kind), asLatchkeyError(thrown))];
+    }
+  });
   return { sources, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}
+
+/** A source that could not even be made, such as for a wrong address of the TPM: the others run all the same. */
+class UnusableSource implements Source {
+  readonly kind: SourceKind;
+  readonly name: string;
+  readonly isQuestion = false;
+  readonly volumes: readonly string[];
+  readonly #reason: LatchkeyError;
+
+  constructor(kind: SourceKind, volumes: readonly string[], reason: LatchkeyError) {
+    this.kind = kind;
+    this.name = kind;
+    this.volumes = volumes;
+    this.#reason = reason;
+  }
+
+  run(): Promise<void> {
+    return Promise.reject(this.#reason);
+  }
 }
 
 function volumesWith(plan: Plan, kind: SourceKind): readonly string[] {

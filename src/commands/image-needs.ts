@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loadPlan, usualToken } from "../config/load.ts";
+import { configurationFolder, listFolder, loadPlan, usualToken } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
 import { readTokenFile } from "../sources/clevis/token-file.ts";
 import { asLatchkeyError, exitStatus } from "../system/errors.ts";
@@ -23,19 +23,26 @@ export function registerImageNeeds(program: Command): void {
   });
 }
 
+/**
+ * Every token that lies at a usual place counts, with or without a volume that wants it: a chroot or an installer that builds
+ * the image has another kernel command line than the machine that boots it, and so another root=.
+ */
 function imageNeeds(plan: Plan): ReadonlySet<ImageNeed> {
+  const named = plan.volumes.flatMap(({ name, sources }) =>
+    sources.flatMap((source) => (source.kind === "clevis" ? [source.token ?? usualToken(name)] : [])),
+  );
+  const lying = listFolder(configurationFolder)
+    .filter((name) => name.endsWith(".jwe"))
+    .map((name) => `${configurationFolder}/${name}`);
   const needs = new Set<ImageNeed>();
-  for (const { name, sources } of plan.volumes) {
-    for (const source of sources) {
-      if (source.kind !== "clevis") continue;
-      try {
-        const token = tokenFacts(readTokenFile(source.token ?? usualToken(name)).text);
-        if (token.needs.tpm !== "none") needs.add("tpm");
-        if (token.needs.network !== "none") needs.add("network");
-      } catch (thrown) {
-        // The image is made all the same: its other sources and the question work.
-        printWarning(`${name}: ${asLatchkeyError(thrown).message}`);
-      }
+  for (const path of new Set([...named, ...lying])) {
+    try {
+      const token = tokenFacts(readTokenFile(path).text);
+      if (token.needs.tpm !== "none") needs.add("tpm");
+      if (token.needs.network !== "none") needs.add("network");
+    } catch (thrown) {
+      // The image is made all the same: its other sources and the question work.
+      printWarning(asLatchkeyError(thrown).message);
     }
   }
   return needs;

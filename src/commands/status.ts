@@ -32,9 +32,14 @@ export function registerStatus(program: Command): void {
 
 function statusRow(looked: Looked): string[] {
   const { name, kind, sources } = looked.volume;
-  const state = "found" in looked ? looked.found.state : looked.volume.certainty === "stated" ? "not there" : "-";
+  const state = "found" in looked ? looked.found.state : absence(looked);
   const what = "found" in looked ? [looked.found.description, ...looked.notes].join("; ") : looked.error.message;
   return [name, kind, state, sources.map((source) => source.kind).join(","), what];
+}
+
+function absence({ volume, error }: Extract<Looked, { error: unknown }>): string {
+  if (volume.certainty !== "stated") return "-";
+  return error.outcome === "unavailable" ? "not there" : "unusable";
 }
 
 function statusFacts(looked: Looked) {

@@ -92,7 +92,7 @@ function imageCommandLine(list: (folder: string) => readonly string[]): readonly
   return list(folder).flatMap((name) => (name.endsWith(".conf") ? [`${folder}/${name}`] : []));
 }
 
-function listFolder(folder: string): readonly string[] {
+export function listFolder(folder: string): readonly string[] {
   try {
     return readdirSync(folder).sort();
   } catch {

@@ -154,7 +154,10 @@ class Enrolment implements Disposable {
         await run();
       } catch (thrown) {
         const message = `${error.message}; and ${what} failed: ${asLatchkeyError(thrown).message}`;
-        return new LatchkeyError("enroll/left-behind", message, { hint: `take it out by hand: ${command}`, cause: error });
+        return new LatchkeyError("enroll/left-behind", message, {
+          hint: `take it out by hand: ${command}`,
+          cause: error,
+        });
       }
     }
     return error;

@@ -74,7 +74,11 @@ export function tokensOfType(
 }
 
 function strange(device: string, cause?: unknown): LatchkeyError {
-  return new LatchkeyError("luks/tool-failed", `${device}: what cryptsetup prints of the header is not what it should be`, {
-    cause,
-  });
+  return new LatchkeyError(
+    "luks/tool-failed",
+    `${device}: what cryptsetup prints of the header is not what it should be`,
+    {
+      cause,
+    },
+  );
 }

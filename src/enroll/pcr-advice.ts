@@ -18,7 +18,10 @@ export interface PcrSurroundings {
 }
 
 /** What a person should know of the PCRs before a disk hangs on them, one line each. */
-export function pcrAdvice({ pcrs, isDefault, policyDigest }: Tpm2Wish, surroundings: PcrSurroundings): readonly string[] {
+export function pcrAdvice(
+  { pcrs, isDefault, policyDigest }: Tpm2Wish,
+  surroundings: PcrSurroundings,
+): readonly string[] {
   const has = (pcr: number): boolean => pcrs.includes(pcr);
   const among = (...some: readonly number[]): readonly number[] => some.filter(has);
   const lines: string[] = [];

@@ -48,7 +48,8 @@ function fillData(data: Uint8Array, text: Uint8Array): void {
     data[index + 1] = (data[index + 1] ?? 0) | (byte >> 4);
     data[index + 2] = (byte & 0xf) << 4; // after the last one these four zeros are the terminator
   }
-  for (let index = text.length + 2; index < data.length; index += 1) data[index] = PADDING[(index - text.length) % 2] ?? 0;
+  for (let index = text.length + 2; index < data.length; index += 1)
+    data[index] = PADDING[(index - text.length) % 2] ?? 0;
 }
 
 /** Multiplication in GF(256) modulo x⁸+x⁴+x³+x²+1, section 7.5.2. */

@@ -15,7 +15,12 @@ const NEW_LINE = "\r\n";
  * @returns what was typed, written as the key is
  * @throws LatchkeyError enroll/recovery-unproven
  */
-export async function proveRecoveryKey(key: SecretBytes, name: string, person: Person, signal: AbortSignal): Promise<SecretBytes> {
+export async function proveRecoveryKey(
+  key: SecretBytes,
+  name: string,
+  person: Person,
+  signal: AbortSignal,
+): Promise<SecretBytes> {
   await showKey(key, name, person, signal);
   let before = "";
   for (let tries = 0; tries < MAX_TRIES; ) {

@@ -37,8 +37,7 @@ export function recoveryKeyOf(raw: SecretBytes): SecretBytes {
 /** What somebody typed, against the key that was shown. */
 export type TypedBack =
   /** As the key is written, however it was typed. */
-  | { readonly is: "right"; readonly key: SecretBytes }
-  | { readonly is: "wrong"; readonly why: string };
+  { readonly is: "right"; readonly key: SecretBytes } | { readonly is: "wrong"; readonly why: string };
 
 /**
  * Capitals, spaces, and hyphens left out or put elsewhere are forgiven, as systemd forgives them. Says which groups differ:

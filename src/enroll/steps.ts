@@ -129,7 +129,9 @@ export function describeStep(step: Step): string {
         ? `write the token into the header of ${step.device}, as token ${step.id} for key slot ${step.slot}`
         : `mark key slot ${step.slot} of ${step.device} as the recovery key, by token ${step.id}`;
     case "write-token":
-      return step.replaces ? `keep ${step.path} as ${oldName(step.path)}, and write the new token` : `write ${step.path}`;
+      return step.replaces
+        ? `keep ${step.path} as ${oldName(step.path)}, and write the new token`
+        : `write ${step.path}`;
   }
 }
 

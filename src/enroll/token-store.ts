@@ -68,7 +68,11 @@ function explained<T>(path: string, work: () => T): T {
 function writeWhole(path: string, content: Uint8Array): void {
   const draft = `${path}.new`;
   rmSync(draft, { force: true });
-  const file = openSync(draft, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, TOKEN_MODE);
+  const file = openSync(
+    draft,
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    TOKEN_MODE,
+  );
   try {
     fchmodSync(file, TOKEN_MODE);
     for (let at = 0; at < content.length; ) at += writeSync(file, content, at);

@@ -15,7 +15,8 @@ function scanned(isDark: (row: number, column: number) => boolean, size: number)
   const pixels = new Uint8ClampedArray(side * side * 4).fill(255);
   for (let y = 0; y < side; y += 1) {
     for (let x = 0; x < side; x += 1) {
-      if (isDark(Math.floor(y / SCALE), Math.floor(x / SCALE))) pixels.fill(0, (y * side + x) * 4, (y * side + x) * 4 + 3);
+      if (isDark(Math.floor(y / SCALE), Math.floor(x / SCALE)))
+        pixels.fill(0, (y * side + x) * 4, (y * side + x) * 4 + 3);
     }
   }
   return jsQR(pixels, side, side, { inversionAttempts: "dontInvert" })?.data;
@@ -50,7 +51,10 @@ describe("a QR code", () => {
       using modules = qrCode(key);
       expect(scannedModules(modules)).toBe(wanted);
       using text = qrText(modules);
-      const lines = Buffer.from(text.bytes).toString().replaceAll(/\x1b\[[\d;]*m/g, "").split("\r\n");
+      const lines = Buffer.from(text.bytes)
+        .toString()
+        .replaceAll(new RegExp(`${String.fromCharCode(27)}\\[[\\d;]*m`, "g"), "")
+        .split("\r\n");
       const isDark = (row: number, column: number): boolean => {
         const character = lines[row >> 1]?.[column] ?? " ";
         return (row % 2 === 0 ? "▀█" : "▄█").includes(character);

@@ -31,9 +31,7 @@ describe("a recovery key", () => {
   test("is the 256 bits in modhex: high half first, cbdefghijklnrtuv for 0 to 15", () => {
     using raw = SecretBytes.take(Uint8Array.from({ length: 32 }, (_, index) => (index % 16) * 0x11));
     using key = recoveryKeyOf(raw);
-    expect(textOf(key)).toBe(
-      "ccbbddee-ffgghhii-jjkkllnn-rrttuuvv-ccbbddee-ffgghhii-jjkkllnn-rrttuuvv",
-    );
+    expect(textOf(key)).toBe("ccbbddee-ffgghhii-jjkkllnn-rrttuuvv-ccbbddee-ffgghhii-jjkkllnn-rrttuuvv");
   });
 
   test("typed back is right in capitals, with spaces, without hyphens; then it is as it was written", () => {
