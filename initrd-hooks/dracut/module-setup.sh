@@ -40,6 +40,16 @@ latchkey_needs() {
     [[ " $_needs " == *" $1 "* ]]
 }
 
+# Does a module that the meta module "network" chooses from work on this system? 255: yes, when asked for.
+latchkey_can_network() {
+    local _module
+    for _module in network-manager systemd-networkd connman network-legacy; do
+        module_check "$_module" &> /dev/null
+        case $? in 0 | 255) return 0 ;; esac
+    done
+    return 1
+}
+
 # called by dracut
 depends() {
     local _module _path
@@ -51,7 +61,15 @@ depends() {
         done
     done
     # A Tang server wants a network; a TPM wants none.
-    latchkey_needs network && echo network
+    if latchkey_needs network; then
+        if latchkey_can_network; then
+            echo network
+        else
+            # Naming what cannot be installed would keep latchkey out of the image, and its question with it.
+            derror "latchkey: a token needs the network, and nothing here can bring it up in an initrd."
+            derror "latchkey: install iproute2 for systemd-networkd, or NetworkManager; until then the question remains."
+        fi
+    fi
     return 0
 }
 

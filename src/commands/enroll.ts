@@ -1,5 +1,7 @@
 import { type Command, Option } from "commander";
+import { suggestion } from "../config/nearest.ts";
 import { type SssWords, sssWish, type TangWords, type Tpm2Words, tangWish, tpm2Wish } from "../enroll/wish.ts";
+import { LatchkeyError } from "../system/errors.ts";
 import {
   addEnrolOptions,
   addTokenOptions,
@@ -96,6 +98,14 @@ export function registerEnroll(program: Command): void {
     )
     .addHelpText("after", "\nExample:\n  sudo latchkey enroll tpm2 root\n\nEach method has its own --help.");
   for (const register of methods) register(command);
+  const names = command.commands.map((each) => each.name());
+  acts(command.allowExcessArguments(), (_options: unknown, { args }: Command) => {
+    const [word = ""] = args;
+    const what = word === "" ? "enroll needs a method" : `there is no method ${word}${suggestion(word, names)}`;
+    throw new LatchkeyError("usage/invalid", what, {
+      hint: `the methods are ${names.join(", ")}: latchkey enroll METHOD VOLUME`,
+    });
+  });
 }
 
 function addTpmOptions(command: Command): Command {

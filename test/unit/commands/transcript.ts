@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
  *
  *     # the first line is the test's name
  *     image default.img            a fixture of test/fixtures/bcachefs, whole or damaged, unpacked
- *     unreadable default.img       by its owner, root, alone
+ *     unreadable default.img       only its owner, root, may read it
  *     as nobody                    the commands run as a user who owns nothing
  *     needs keyring                skipped where the kernel refuses keys
  *     $ latchkey verify ./default.img --passphrase-file - < right
@@ -16,6 +16,8 @@ import { readFileSync } from "node:fs";
  *     exit 0
  *     -- right --
  *     the file's lines; a path in /etc or /proc is one of the machine
+ *
+ * After a change of words, record-transcripts.ts writes down what the commands say now.
  */
 export interface Transcript {
   readonly name: string;

@@ -45,5 +45,21 @@ export function flagsText(text: string): string {
 
 /** The long options that a line names, however it is marked up. */
 export function longOptions(line: string): readonly string[] {
-  return [...flagsText(line).matchAll(/(?<![\w-])--[a-z][a-z-]*/g)].map(([option]) => option);
+  return [...flagsText(line).matchAll(/(?<![\w-])--[a-z][a-z0-9-]*/g)].map(([option]) => option);
+}
+
+/** One way to call a command. */
+export interface SynopsisForm {
+  /** The last word of what is called: `tang` of `latchkey enroll tang`. */
+  readonly name: string;
+  readonly lines: readonly string[];
+}
+
+/** The synopsis, cut where the name of the program begins anew. */
+export function synopsisForms(lines: readonly string[]): readonly SynopsisForm[] {
+  const starts = lines.flatMap((line, index) => (line.startsWith(".Nm") ? index : []));
+  return starts.map((start, index) => ({
+    name: lines[start]?.split(" ").at(-1) ?? "",
+    lines: lines.slice(start, starts[index + 1]),
+  }));
 }

@@ -2,10 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Glob } from "bun";
-import { Command } from "commander";
+import { Command, type Option } from "commander";
 import { parseToml } from "../../../src/config/toml.ts";
 import { exitStatus } from "../../../src/system/errors.ts";
-import { flagsText, items, longOptions, pagesFolder, readPage, section } from "./manual-page.ts";
+import { flagsText, items, longOptions, pagesFolder, readPage, section, synopsisForms } from "./manual-page.ts";
 
 const root = join(import.meta.dir, "../../..");
 const files = [...new Glob("*.[58]").scanSync(pagesFolder)].sort();
@@ -14,57 +14,68 @@ const mainSource = readFileSync(join(root, "src/main.ts"), "utf8");
 /** The program as src/main.ts puts it together; that file itself runs when it is imported. */
 async function theProgram(): Promise<Command> {
   const program = new Command("latchkey").version("0", "--version").helpOption("-h, --help");
-  for (const [, name = "", path = ""] of mainSource.matchAll(
-    /import \{ (register\w+) \} from "\.\/(commands\/.+)";/g,
-  )) {
+  const [, list = ""] = /^const registrations = \[\n(.*?)\n\];/ms.exec(mainSource) ?? [];
+  for (const [name] of list.matchAll(/\bregister\w+/g)) {
+    const [, path = ""] = new RegExp(`import \\{ ${name} \\} from "\\./(commands/.+)";`).exec(mainSource) ?? [];
     const module = (await import(join(root, "src", path))) as Record<string, (program: Command) => void>;
     module[name]?.(program);
   }
   return program;
 }
 
+const help = new Command().createHelp();
+const subcommands = (command: Command): readonly Command[] =>
+  help.visibleCommands(command).filter((each) => each.name() !== "help");
 const program = await theProgram();
-const help = program.createHelp();
-const commands = help.visibleCommands(program).filter((command) => command.name() !== "help");
+const commands = subcommands(program);
 const pageOf = (command: Command): string => (command === program ? "latchkey.8" : `latchkey-${command.name()}.8`);
-const flagsOf = (command: Command): readonly string[] => help.visibleOptions(command).map(({ flags }) => flags);
-const longOf = (command: Command): readonly string[] => help.visibleOptions(command).map(({ long }) => long ?? "");
+/** The command, or each of its own subcommands: one line of the synopsis. */
+const formsOf = (command: Command): readonly Command[] =>
+  command !== program && subcommands(command).length > 0 ? subcommands(command) : [command];
+const optionsOf = (command: Command): readonly Option[] =>
+  formsOf(command).flatMap((form) => help.visibleOptions(form));
+const unique = (texts: readonly string[]): readonly string[] => [...new Set(texts)].sort();
+const flagsOf = (command: Command): readonly string[] => unique(optionsOf(command).map(({ flags }) => flags));
+const longOf = (command: Command): readonly string[] => unique(optionsOf(command).map(({ long }) => long ?? ""));
+/** Of a command that is not written yet, the overview: the first test names what is missing. */
+const pageFile = (command: Command): string => (files.includes(pageOf(command)) ? pageOf(command) : "latchkey.8");
 
 test("each command that the help shows has a page, and each page its command", () => {
   expect(commands.length).toBeGreaterThan(7);
   expect(files).toEqual([...commands.map(pageOf), "latchkey.8", "latchkey.toml.5"].sort());
 });
 
-describe.each([program, ...commands].map((command) => [pageOf(command), command] as const))("%s", (file, command) => {
-  const page = readPage(file);
-  const synopsis = section(page, "SYNOPSIS");
+describe.each([program, ...commands].map((command) => [pageOf(command), command] as const))("%s", (_, command) => {
+  const page = readPage(pageFile(command));
+  const forms = synopsisForms(section(page, "SYNOPSIS"));
 
   test("has the options of the command, as its help has them, and no others", () => {
-    expect(
-      items(section(page, "OPTIONS"))
-        .filter((item) => item.startsWith("Fl"))
-        .map(flagsText),
-    ).toEqual([...flagsOf(command)]);
+    const documented = items(section(page, "OPTIONS")).filter((item) => item.startsWith("Fl"));
+    expect(documented.map(flagsText).toSorted()).toEqual([...flagsOf(command)]);
   });
 
   test("has all of them in the synopsis, with what they take", () => {
-    const shown = synopsis
-      .flatMap((line) => [...flagsText(line).matchAll(/--[a-z-]+(?: <\w+>)?/g)])
-      .map(([text]) => text);
-    const long = flagsOf(command).map((flags) => flags.replace("-h, ", ""));
-    expect(shown.toSorted()).toEqual(long.filter((flags) => command === program || flags !== "--help").toSorted());
+    for (const form of formsOf(command)) {
+      const long = help.visibleOptions(form).map(({ flags }) => flags.replace("-h, ", ""));
+      const lines = forms
+        .filter(({ name }) => formsOf(command).length === 1 || name === form.name())
+        .flatMap((each) => each.lines);
+      const shown = lines.flatMap((line) => flagsText(line).match(/--[a-z0-9-]+(?: <\w+>)?/g) ?? []);
+      expect(shown.toSorted()).toEqual(long.filter((flags) => command === program || flags !== "--help").toSorted());
+    }
   });
 
   test("has the arguments in the synopsis", () => {
-    for (const argument of command.registeredArguments) {
+    const lines = forms.flatMap((form) => form.lines);
+    for (const argument of formsOf(command).flatMap((form) => form.registeredArguments)) {
       const name = `Ar ${argument.name().replaceAll("|", " | ")}${argument.variadic ? " ..." : ""}`;
-      expect(synopsis).toContain(argument.required ? `.${name}` : `.Op ${name}`);
+      expect(lines).toContain(argument.required ? `.${name}` : `.Op ${name}`);
     }
   });
 
   test("names what an option may be, and what it is when it is left out", () => {
     const text = [...page.sections.values()].flat();
-    for (const { argChoices = [], defaultValue } of command.options) {
+    for (const { argChoices = [], defaultValue } of optionsOf(command)) {
       for (const choice of argChoices) expect(text).toContain(`.It Cm ${choice}`);
       if (typeof defaultValue === "string") expect(text.join("\n")).toContain(defaultValue);
     }

@@ -26,5 +26,5 @@ const common = [
 
 export const guestPackages: Readonly<Record<Stack, GuestPackages>> = {
   // With strip(1) there, dracut strips every executable file of its images, which would be the end of latchkey.
-  dracut: { suite: "trixie", packages: [...common, "binutils", "dracut", "dracut-network"] },
+  dracut: { suite: "trixie", packages: [...common, "binutils", "dracut", "dracut-network", "iproute2"] },
 };
