@@ -33,7 +33,7 @@ export function registerInspect(program: Command): void {
     const devices = new SystemBlockDevices();
     await using reader = await devices.open(await pathOf(argument, devices));
     const description = await describeSuperblock(reader);
-    if (options.json) printJson(description);
+    if (options.json) printJson(snakeCaseKeys(description));
     else print(descriptionText(description).trimEnd());
     return exitStatus.done;
   });
@@ -82,4 +82,12 @@ async function pathOf(argument: string, devices: SystemBlockDevices): Promise<st
   const path = await devices.resolve(parsed.value);
   if (path === undefined) throw new LatchkeyError("device/missing", `there is no device ${argument}`);
   return path;
+}
+
+/** JSON for people and scripts has the spelling of the report: `memory_bytes`. */
+function snakeCaseKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCaseKeys);
+  if (typeof value !== "object" || value === null) return value;
+  const spelled = (key: string): string => key.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [spelled(key), snakeCaseKeys(inner)]));
 }

@@ -21,6 +21,8 @@ interface Options extends CredentialOptions {
 interface Verified {
   readonly volume: string;
   readonly description: string;
+  /** Members that are not there, and the like. */
+  readonly notes: readonly string[];
   /** Undefined when the credential was accepted. */
   readonly error: LatchkeyError | undefined;
 }
@@ -61,17 +63,18 @@ async function verifyOne(looked: Looked, credential: Credential | undefined): Pr
     if (nothing !== undefined) throw new LatchkeyError("unlock/not-encrypted", `${volume}: ${nothing}`);
     if (!credential) throw new LatchkeyError("prompt/cancelled", `${volume}: no passphrase was given`);
     (await looked.found.prove(credential, new AbortController().signal))[Symbol.dispose]();
-    return { volume, description, error: undefined };
+    return { volume, description, notes: looked.notes, error: undefined };
   } catch (thrown) {
-    return { volume, description, error: asLatchkeyError(thrown) };
+    return { volume, description, notes: looked.notes, error: asLatchkeyError(thrown) };
   }
 }
 
-function facts({ volume, description, error }: Verified) {
-  return { volume, description, accepted: !error, error: error ? reportedError(error) : null };
+function facts({ volume, description, notes, error }: Verified) {
+  return { volume, description, notes, accepted: !error, error: error ? reportedError(error) : null };
 }
 
-function tell({ volume, description, error }: Verified): void {
+function tell({ volume, description, notes, error }: Verified): void {
+  for (const note of notes) printWarning(`${volume}: ${note}`);
   if (error) printReportedError(reportedError(error));
   else print(`${volume}: ${description} accepts it`);
 }

@@ -143,6 +143,10 @@ export const errorTable = {
     outcome: "refused",
     when: "a volume is encrypted, but its key lies in clear in its superblock, and policy.require_encrypted holds",
   },
+  "pool/member-refused": {
+    outcome: "wrong-credential",
+    when: "a volume was not opened because another member of its pool refused the credential",
+  },
   "pool/incomplete": {
     outcome: "failed",
     when: "a volume was not opened because another member of its pool cannot be",

@@ -5,7 +5,7 @@ import type { LatchkeyError } from "../system/errors.ts";
 import { append, type Report, reportedError, type VolumeRecord, verdictOf } from "./report.ts";
 
 interface JournalParts {
-  readonly plan: { readonly warnings: readonly string[] };
+  readonly plan: { readonly warnings: readonly string[]; readonly debug: boolean };
   readonly clock: Clock;
   readonly version: string;
   readonly build: string;
@@ -42,6 +42,14 @@ export class Journal {
       source: about.source ?? null,
       text,
     });
+    if (!this.#parts.plan.debug) return;
+    const who = [about.volume, about.source].filter((name) => name !== undefined).join(" ");
+    this.#parts.announce(`debug: ${who}: ${text}`);
+  }
+
+  /** A volume stays closed although nothing is wrong with it: another member of its pool refused. */
+  heldBack(volume: string, source: Source, error: LatchkeyError): void {
+    this.#remember(volume, source, error);
   }
 
   /** A credential was tried on a volume, or (volume null) a source had none. */
@@ -55,10 +63,13 @@ export class Journal {
       ended_ms: this.#parts.clock.now(),
       error: of.error ? reportedError(of.error) : null,
     });
-    if (!of.error) return;
-    const bySource = this.#errors.get(of.volume ?? "") ?? new Map<Source, LatchkeyError>();
-    bySource.set(of.source, of.error);
-    this.#errors.set(of.volume ?? "", bySource);
+    if (of.error) this.#remember(of.volume ?? "", of.source, of.error);
+  }
+
+  #remember(volume: string, source: Source, error: LatchkeyError): void {
+    const bySource = this.#errors.get(volume) ?? new Map<Source, LatchkeyError>();
+    bySource.set(source, error);
+    this.#errors.set(volume, bySource);
   }
 
   /** The last reason of each source why this volume is still closed. */

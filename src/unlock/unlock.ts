@@ -214,6 +214,12 @@ class Unlocking {
     const { opened, errors } = await attemptGroup(targets, credential, this.#signal);
     const records = opened ? targets.map((target) => [target.name, null] as const) : [...errors];
     for (const [name, error] of records) this.#journal.attempt({ volume: name, source, started, error });
+    const [refusal] = errors.values();
+    for (const { name } of targets) {
+      if (!refusal || errors.has(name)) continue;
+      const reason = `${name}: not opened because another member of pool ${group.name} was not: ${refusal.message}`;
+      this.#journal.heldBack(name, source, new LatchkeyError(heldBackCode(refusal), reason));
+    }
     if (opened) {
       // Journal first: settling the last volume ends the run.
       this.#journal.announceOpened(targets, source);
@@ -234,4 +240,9 @@ class Unlocking {
       this.#journal.announceError(error);
     }
   }
+}
+
+/** A wrong credential for one member is a wrong credential for the pool. */
+function heldBackCode(refusal: LatchkeyError): "pool/member-refused" | "pool/incomplete" {
+  return refusal.outcome === "wrong-credential" ? "pool/member-refused" : "pool/incomplete";
 }

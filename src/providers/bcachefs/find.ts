@@ -55,14 +55,15 @@ export class FilesystemSearch {
     for await (const _ of this.#wakeups(this.#context.deviceTimeout)) {
       const found = await this.#look();
       if (found) return found;
-      if (!isWaiting) this.#context.note(`waiting for ${wanted}`);
+      if (!isWaiting && this.#context.deviceTimeout > 0) this.#context.note(`waiting for ${wanted}`);
       isWaiting = true;
     }
     this.#throwIfInterrupted();
     if (this.#lastError) throw this.#lastError;
     throw new LatchkeyError(
       "bcachefs/device-missing",
-      `${this.#volume.name}: ${wanted} ${absence(this.#context.deviceTimeout)}`,
+      // A device named on the command line is a volume by that name.
+      `${wanted === this.#volume.name ? "" : `${this.#volume.name}: `}${wanted} ${absence(this.#context.deviceTimeout)}`,
       { hint: "is the disk connected, and is the driver of its controller in the initrd?" },
     );
   }
@@ -124,14 +125,14 @@ export class FilesystemSearch {
     for await (const _ of this.#wakeups(this.#context.memberTimeout)) {
       view = await this.#viewWith(first);
       if (view.missing.length === 0) return view;
-      if (!isWaiting) this.#context.note(`waiting for ${missingText(view)} of ${this.#volume.name}`);
+      if (!isWaiting && this.#context.memberTimeout > 0) this.#context.note(`waiting for ${missingText(view)}`);
       isWaiting = true;
     }
     this.#throwIfInterrupted();
     for (const reason of this.#broken) this.#context.note(reason);
     const missing = `${missingText(view)} ${absence(this.#context.memberTimeout)}`;
     if (this.#context.allowDegraded) {
-      this.#context.note(`going on degraded: ${missing}`);
+      this.#context.note(this.#context.memberTimeout > 0 ? `going on degraded: ${missing}` : missing);
       return view;
     }
     for (const note of view.notes) this.#context.note(note);
@@ -143,7 +144,8 @@ export class FilesystemSearch {
   async #viewWith(first: MemberDevice): Promise<FilesystemView> {
     const isOurs = ({ superblock }: MemberDevice): boolean => superblock.internalUuid === first.superblock.internalUuid;
     const byPath = new Map([[first.path, first]]);
-    for (const device of await this.#scan(isOurs)) byPath.set(device.path, device);
+    // Who may not read every disk may still have named all members.
+    for (const device of await this.#scan(isOurs).catch(() => [])) byPath.set(device.path, device);
     for (const reference of this.#volume.devices) {
       // Image files and the like are in no list of block devices.
       const path = await this.#devices.resolve(reference).catch(() => undefined);

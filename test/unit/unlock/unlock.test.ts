@@ -245,6 +245,10 @@ describe("pools", () => {
     expect(provider.log).not.toContain("open a");
     expect(report.outcome).toBe("wrong-credential");
     expect(report.attempts.map((attempt) => attempt.volume)).toEqual(["b"]);
+    expect(report.volumes[0]?.error).toMatchObject({ code: "pool/member-refused" });
+    expect(report.volumes[0]?.error?.reason).toBe(
+      "a: not opened because another member of pool data was not: b: wrong passphrase",
+    );
   });
 
   test("what this run opened is closed again when a later step fails", async () => {
