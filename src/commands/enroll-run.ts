@@ -72,6 +72,7 @@ export async function enroll(argument: string, wish: Wish, options: EnrolOptions
     else for (const line of [...notes.map(noteLine), ...lines]) print(line);
     return exitStatus.done;
   }
+  using passphrase = givenCredential(options)?.secret;
   const say = (line: string): void => {
     if (!isJson) print(line);
   };
@@ -81,7 +82,6 @@ export async function enroll(argument: string, wish: Wish, options: EnrolOptions
   };
   notes.map(noteLine).forEach(say);
   const means = machineMeans({ tcti: options.tpm ?? plan.tpm, authorityFile: options.caFile });
-  using passphrase = givenCredential(options)?.secret;
   const enrolled = await runEnrolment(steps, { ...means, target, passphrase, say, note, signal: abortOnSignals() });
   resultNotes(target, enrolled).forEach(note);
   const next = nextSteps(target, enrolled, bootFacts(target, options));

@@ -24,13 +24,13 @@ const CRYPTTAB = "/etc/crypttab";
 export async function findTarget(argument: string, plan: Plan, token: string | undefined): Promise<Target> {
   const volume = chooseVolume(argument, plan);
   const devices = "volume" in volume ? volume.volume.devices : [volume.device];
-  const luks = await findLuks(devices);
-  if (luks !== undefined) return await luksTarget(argument, luks, token);
+  const { path, version } = await luksOn(devices);
+  if (path !== undefined && version !== undefined) return await luksTarget(argument, path, version, token);
   if ("volume" in volume) return await bcachefsTarget(volume.volume, plan, token);
-  throw new LatchkeyError(
-    "luks/not-luks2",
-    `${argument}: ${referenceText(volume.device)} has no LUKS header, or is not there`,
-  );
+  if (path === undefined) {
+    throw new LatchkeyError("device/missing", `${argument}: ${referenceText(volume.device)} is not there`);
+  }
+  throw new LatchkeyError("luks/not-luks2", `${argument}: ${path} has no LUKS header`);
 }
 
 type Chosen = { readonly volume: VolumePlan } | { readonly device: DeviceReference };
@@ -49,26 +49,20 @@ function chooseVolume(argument: string, plan: Plan): Chosen {
   });
 }
 
-/** The first of the devices that is there, if a LUKS header is on it. */
-async function findLuks(
-  references: readonly DeviceReference[],
-): Promise<{ path: string; version: number } | undefined> {
+/** The first of the devices that is there, and which LUKS is on it. */
+async function luksOn(references: readonly DeviceReference[]): Promise<{ path?: string; version?: number }> {
   const devices = new SystemBlockDevices();
   for (const reference of references) {
     const path = await devices.resolve(reference);
     if (path === undefined) continue;
     await using reader = await devices.open(path);
     const version = await luksVersion(reader);
-    return version === undefined ? undefined : { path, version };
+    return version === undefined ? { path } : { path, version };
   }
-  return undefined;
+  return {};
 }
 
-async function luksTarget(
-  name: string,
-  { path, version }: { readonly path: string; readonly version: number },
-  token: string | undefined,
-): Promise<Target> {
+async function luksTarget(name: string, path: string, version: number, token: string | undefined): Promise<Target> {
   if (version !== 2) {
     throw new LatchkeyError("luks/not-luks2", `${name}: ${path} has a LUKS${version} header, which holds no tokens`, {
       hint: "`cryptsetup convert --type luks2` makes it LUKS2, with the volume closed and the header backed up before",

@@ -38,6 +38,10 @@ export class PersonAtTerminal implements Person {
 
   async confirm(lines: readonly string[], question: string, signal: AbortSignal): Promise<boolean> {
     using terminal = this.#open();
+    // What was typed before the question was not meant for it.
+    terminal.hide();
+    terminal.discardTyped();
+    terminal.restore();
     for (const line of lines) await write(terminal, `${line}\r\n`);
     await write(terminal, `${question} [y/N] `);
     using room = SecretBytes.allocate(LINE_BUFFER);

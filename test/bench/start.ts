@@ -56,7 +56,8 @@ export async function startBenchmark(subject: Subject): Promise<string> {
   const unlocking = resultOf(results, "bytecode unlock");
   return `## Starting
 
-A program that prints its version and ends, in the same chroot, ${PAIRS} pairs.
+A program that prints its version and ends, in the same chroot, ${PAIRS} pairs. Nearly all of the tool's wall time
+is waiting for the kernel to end its last thread (seen with strace).
 
 ${comparisonTable(["`latchkey --version`", "`bcachefs version`"], timeRows(resultOf(results, "start"), 1))}
 

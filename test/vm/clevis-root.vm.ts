@@ -127,12 +127,6 @@ vmCase("a dead Tang server does not delay a TPM share that is enough", async (na
   await using machine = await start(name, { token, tpm, network: true, configuration });
   expect(await opener(machine)).toBe("clevis");
 });
-  const { report } = await machine.realRoot();
-  const { started_ms, finished_ms, volumes } = report as Report;
-  expect(volumes[0]?.opened_by).toBe("clevis");
-  // A server that refuses is retried for 15 s, one that is silent for longer.
-  expect((finished_ms ?? Number.POSITIVE_INFINITY) - started_ms).toBeLessThan(15_000);
-});
 
 vmCase("a Tang server that says nothing holds nobody up: the question opens the root meanwhile", async (name) => {
   using tang = startTangd(tangKeys);

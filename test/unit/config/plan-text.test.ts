@@ -197,7 +197,7 @@ test("the plan as a program reads it", () => {
     prompt_after_ms: 2000,
     device_timeout_ms: 90_000,
     member_timeout_ms: 30_000,
-    policy: { require_encrypted: true, allow_degraded: false },
+    policy: { require_encrypted: true, allow_degraded: false, seal_pcr_after_unlock: null },
     volumes: [
       {
         name: "root",

@@ -177,9 +177,9 @@ describe("what is wrong is named with file, line and key", () => {
       "latchkey.toml:2: policy.require_encrypted: expected true or false",
     ],
     [
-      "a switch that comes later",
-      "[policy]\nseal_pcr_after_unlock = 15",
-      "latchkey.toml:2: policy.seal_pcr_after_unlock: this version of latchkey does not have this setting",
+      "a PCR that the system can reset",
+      "[policy]\nseal_pcr_after_unlock = 16",
+      "latchkey.toml:2: policy.seal_pcr_after_unlock: expected the number of a PCR, 0 to 15: later ones can be reset by the system that boots",
     ],
     [
       "a setting that comes later",

@@ -44,6 +44,15 @@ describe("a person at a terminal", () => {
     expect(pty.seen()).not.toContain("hush");
   });
 
+  test("who typed yes before the question has not answered it", async () => {
+    using pty = new Pty();
+    pty.type("y\r");
+    const answer = new PersonAtTerminal(pty.path).confirm([], "Is it so?", never);
+    await pty.shows("[y/N] ");
+    pty.type("\r");
+    expect(await answer).toBe(false);
+  });
+
   test("who declines, or is no longer wanted, gives nothing", async () => {
     using pty = new Pty();
     const person = new PersonAtTerminal(pty.path);
