@@ -203,11 +203,11 @@ describe.skipIf(whyNot !== undefined)(`latchkey enroll${skipped}`, () => {
   test("somebody who may not write there is told before anything is asked", async () => {
     using sandbox = machine();
     chmodSync(sandbox.path("default.img"), 0o644);
-    const { stderr, status } = await sandbox.run(["enroll", "tpm2", "root", "--token", "/etc/x.jwe"], {
+    const { stderr, status } = await sandbox.run(["enroll", "tpm2", "root", "--token", "here.jwe"], {
       asNobody: true,
     });
     expect(stderr).toBe(
-      "latchkey: error: enroll/cannot-write: cannot write the token /etc/x.jwe: permission denied\nlatchkey: hint: use sudo\n",
+      `latchkey: error: enroll/cannot-write: cannot write the token ${DISKS}/here.jwe: permission denied\nlatchkey: hint: use sudo\n`,
     );
     expect(status).toBe(1);
   });
