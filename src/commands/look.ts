@@ -1,6 +1,6 @@
 import type { Plan, VolumePlan } from "../config/plan.ts";
-import type { FoundVolume } from "../providers/provider.ts";
-import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import { type FoundVolume, providerFor } from "../providers/provider.ts";
+import { asLatchkeyError, type LatchkeyError } from "../system/errors.ts";
 import { assembleProviders } from "./assemble.ts";
 
 /** A volume of the plan as it is on this machine now: found, or the reason it is not. */
@@ -23,14 +23,7 @@ export async function lookAt(plan: Plan): Promise<readonly Looked[]> {
     plan.volumes.map(async (volume) => {
       const notes: string[] = [];
       try {
-        const provider = providers.get(volume.kind);
-        if (!provider) {
-          throw new LatchkeyError(
-            "unlock/no-provider",
-            `${volume.name}: this version of latchkey cannot open ${volume.kind}`,
-          );
-        }
-        const found = await provider.find(volume, {
+        const found = await providerFor(volume, providers).find(volume, {
           signal: new AbortController().signal,
           deviceTimeout: 0,
           memberTimeout: 0,

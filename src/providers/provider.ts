@@ -1,5 +1,6 @@
 import type { VolumeKind, VolumePlan } from "../config/plan.ts";
 import type { Credential } from "../system/credential.ts";
+import { LatchkeyError } from "../system/errors.ts";
 
 /**
  * What a volume is, told from what lies in clear on its devices.
@@ -28,6 +29,15 @@ export interface Provider {
    * @throws LatchkeyError `unavailable` when devices do not come in time, `failed` when what they hold is damaged
    */
   find(volume: VolumePlan, context: FindContext): Promise<FoundVolume>;
+}
+
+export type Providers = ReadonlyMap<VolumeKind, Provider>;
+
+/** @throws LatchkeyError unlock/no-provider */
+export function providerFor({ name, kind }: VolumePlan, providers: Providers): Provider {
+  const provider = providers.get(kind);
+  if (provider) return provider;
+  throw new LatchkeyError("unlock/no-provider", `${name}: this version of latchkey cannot open ${kind}`);
 }
 
 export interface FoundVolume {

@@ -1,5 +1,5 @@
-import type { Plan, VolumeKind, VolumePlan } from "../config/plan.ts";
-import type { FoundVolume, Provider } from "../providers/provider.ts";
+import type { Plan, VolumePlan } from "../config/plan.ts";
+import { type FoundVolume, type Providers, providerFor } from "../providers/provider.ts";
 import type { OfferResult, Source, SourceContext } from "../sources/source.ts";
 import type { Clock } from "../system/clock.ts";
 import { Credential } from "../system/credential.ts";
@@ -14,7 +14,7 @@ import type { Report } from "./report.ts";
 
 export interface UnlockParts {
   readonly plan: Plan;
-  readonly providers: ReadonlyMap<VolumeKind, Provider>;
+  readonly providers: Providers;
   readonly sources: readonly Source[];
   readonly clock: Clock;
   readonly version: string;
@@ -87,14 +87,7 @@ class Unlocking {
       this.#parts.announce(`${volume.name}: ${lastNote}`);
     });
     try {
-      const provider = providers.get(volume.kind);
-      if (!provider) {
-        throw new LatchkeyError(
-          "unlock/no-provider",
-          `${volume.name}: this version of latchkey cannot open ${volume.kind}`,
-        );
-      }
-      const found = await provider.find(volume, {
+      const found = await providerFor(volume, providers).find(volume, {
         signal: this.#signal,
         deviceTimeout: plan.deviceTimeout,
         memberTimeout: plan.memberTimeout,

@@ -9,10 +9,12 @@ import { httpOverFetch } from "../../../src/sources/clevis/http.ts";
 import { fetchAdvertisement } from "../../../src/sources/clevis/tang-advertisement.ts";
 import { parseToken } from "../../../src/sources/clevis/token.ts";
 import { tpm2Opener } from "../../../src/sources/clevis/tpm2-open.ts";
-import { nameHash } from "../../../src/tpm2/algorithms.ts";
+import { type HashName, nameHash } from "../../../src/tpm2/algorithms.ts";
+import { selfNamed, type TpmCommand } from "../../../src/tpm2/commands.ts";
 import { pcrSelection } from "../../../src/tpm2/pcr-selection.ts";
 import { extendPcr } from "../../../src/tpm2/pcrs.ts";
 import { pcrPolicyDigest } from "../../../src/tpm2/policy.ts";
+import { concat, u16, u32 } from "../../../src/tpm2/wire.ts";
 import { fixtures, toolsWith } from "../sources/clevis/fixtures.ts";
 import { errorOf } from "../sources/clevis/make-tokens.ts";
 import { hasTangd, startTangd } from "../sources/clevis/tangd.ts";
@@ -35,6 +37,25 @@ async function opens(path: string, swtpm?: Swtpm): Promise<string> {
 async function extend(swtpm: Swtpm, pcr: number): Promise<void> {
   await using tpm = swtpm.tpm();
   await tpm.use(never, (turn) => extendPcr(turn, pcr, "a test"));
+}
+
+/** TPM2_PCR_Allocate, which holds from the next start (TPM 2.0 Part 3 section 22.5). */
+async function keepOnly(swtpm: Swtpm, kept: HashName): Promise<void> {
+  const banks = (["sha1", "sha256", "sha384", "sha512"] as const).map((name) =>
+    concat(u16(nameHash(name).id), Uint8Array.of(3), new Uint8Array(3).fill(name === kept ? 0xff : 0)),
+  );
+  const platform = selfNamed(0x4000000c);
+  const command: TpmCommand = {
+    name: "PCR_Allocate",
+    code: 0x12b,
+    handles: [platform],
+    parameters: concat(u32(banks.length), ...banks),
+    givesHandle: false,
+    slow: false,
+  };
+  await using tpm = swtpm.tpm();
+  await tpm.use(never, (turn) => turn.channel.execute(command, turn.signal, "password"));
+  await swtpm.restart();
 }
 
 describe.skipIf(swtpmMissing !== undefined)(`a token for the TPM beside a bcachefs${skipReason}`, () => {
@@ -172,6 +193,21 @@ describe.skipIf(swtpmMissing !== undefined)(`a token for the TPM beside a bcache
     expect(error).toBeUndefined();
     await extend(swtpm, 7);
     expect(await opens(path, swtpm)).toBe(PASSPHRASE);
+  });
+
+  test("takes the next bank where the TPM keeps no sha256, and says so", async () => {
+    await using swtpm = await startSwtpm({ state: "new" });
+    using folder = new Folder();
+    const path = folder.file("root.jwe");
+    await keepOnly(swtpm, "sha384");
+    const target = await bcachefsTarget("default", path);
+    const { error, notes } = await play({ wish: tpm2Wish({}), target, passphrase: PASSPHRASE, swtpm });
+    expect(error).toBeUndefined();
+    expect(notes).toEqual(["the TPM's PCR bank sha256 is off: bank sha384"]);
+    expect(await opens(path, swtpm)).toBe(PASSPHRASE);
+    const wanted = await play({ wish: tpm2Wish({ pcrBank: "sha256" }), target, passphrase: PASSPHRASE, swtpm });
+    expect(wanted.error?.message).toBe("the TPM keeps no bank sha256 with PCR 7");
+    expect(wanted.error?.hint).toStartWith("it keeps sha384: choose one with --pcr-bank");
   });
 
   test("names the banks that the TPM keeps when the wanted one is missing", async () => {

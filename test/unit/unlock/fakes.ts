@@ -4,6 +4,8 @@ import type { Source, SourceContext } from "../../../src/sources/source.ts";
 import type { Clock } from "../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 import { SecretBytes } from "../../../src/system/secret-bytes.ts";
+import type { Report } from "../../../src/unlock/report.ts";
+import { unlockVolumes } from "../../../src/unlock/unlock.ts";
 
 /** A clock that stands still until it is turned. */
 export class HandClock implements Clock {
@@ -138,3 +140,43 @@ export function fakeSource(
 export function secretOf(text: string): SecretBytes {
   return SecretBytes.take(new TextEncoder().encode(text));
 }
+
+export interface Started {
+  readonly clock: HandClock;
+  readonly lines: string[];
+  readonly stop: AbortController;
+  readonly report: Promise<Report>;
+  isOver(): boolean;
+}
+
+/** A run over fakes, with what it announced. */
+export function start(plan: Plan, provider: FakeProvider, sources: readonly Source[]): Started {
+  const clock = new HandClock();
+  const lines: string[] = [];
+  const stop = new AbortController();
+  let over = false;
+  const report = unlockVolumes(
+    {
+      plan,
+      providers: new Map([["bcachefs", provider]]),
+      sources,
+      clock,
+      version: "0",
+      build: "test",
+      announce: (line) => lines.push(line),
+    },
+    stop.signal,
+  ).finally(() => {
+    over = true;
+  });
+  return { clock, lines, stop, report, isOver: () => over };
+}
+
+export const forever = (context: SourceContext): Promise<void> =>
+  new Promise<void>((resolve) => context.signal.addEventListener("abort", () => resolve()));
+
+export const offering =
+  (text: string) =>
+  async (context: SourceContext): Promise<void> => {
+    await context.offer(secretOf(text));
+  };

@@ -1,48 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import type { Plan } from "../../../src/config/plan.ts";
-import type { Source } from "../../../src/sources/source.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
-import type { Report } from "../../../src/unlock/report.ts";
-import { unlockVolumes } from "../../../src/unlock/unlock.ts";
-import { FakeProvider, fakeSource, HandClock, planOf, secretOf, settle, volumePlan } from "./fakes.ts";
-
-interface Started {
-  readonly clock: HandClock;
-  readonly lines: string[];
-  readonly stop: AbortController;
-  readonly report: Promise<Report>;
-  isOver(): boolean;
-}
-
-function start(plan: Plan, provider: FakeProvider, sources: readonly Source[]): Started {
-  const clock = new HandClock();
-  const lines: string[] = [];
-  const stop = new AbortController();
-  let over = false;
-  const report = unlockVolumes(
-    {
-      plan,
-      providers: new Map([["bcachefs", provider]]),
-      sources,
-      clock,
-      version: "0",
-      build: "test",
-      announce: (line) => lines.push(line),
-    },
-    stop.signal,
-  ).finally(() => {
-    over = true;
-  });
-  return { clock, lines, stop, report, isOver: () => over };
-}
+import { FakeProvider, fakeSource, forever, offering, planOf, secretOf, settle, start, volumePlan } from "./fakes.ts";
 
 const unavailable = () => new LatchkeyError("unlock/no-credential", "the TPM is not there");
-const offering = (text: string) => async (context: Parameters<Source["run"]>[0]) => {
-  await context.offer(secretOf(text));
-};
-const forever = (context: Parameters<Source["run"]>[0]) =>
-  new Promise<void>((resolve) => context.signal.addEventListener("abort", () => resolve()));
-
 describe("the race", () => {
   test("the first good credential ends everything else", async () => {
     const provider = new FakeProvider({ root: { passphrase: "good" } });
@@ -160,6 +120,15 @@ describe("the race", () => {
     await run.report;
   });
 
+  test("with rd.latchkey.debug the console shows every event", async () => {
+    const provider = new FakeProvider({ root: { passphrase: "good" } });
+    const plan = planOf([volumePlan("root")], { debug: true });
+    const run = start(plan, provider, [fakeSource("tpm", ["root"], offering("good"))]);
+    await run.report;
+    expect(run.lines).toContain("debug: tpm: started");
+    expect(run.lines).toContain("debug: tpm: ended");
+  });
+
   test("a defect in a source is an error in the report, not an end of the boot", async () => {
     const provider = new FakeProvider({ root: { passphrase: "typed" } });
     const broken = fakeSource("broken", ["root"], () => Promise.reject(new TypeError("undefined is not a function")));
@@ -199,73 +168,6 @@ describe("one question for all", () => {
       ["a opened", "b wrong-credential", "c opened"],
       ["b opened"],
     ]);
-  });
-});
-
-describe("one volume under two names", () => {
-  const provider = () =>
-    new FakeProvider({ root: { passphrase: "x", uuid: "same" }, system: { passphrase: "x", uuid: "same" } });
-  const plan = planOf([volumePlan("root"), volumePlan("system")]);
-
-  test("is opened once, by a source of either name", async () => {
-    const fake = provider();
-    const report = await start(plan, fake, [fakeSource("tpm", ["system"], offering("x"))]).report;
-    expect(report.volumes.map(({ standing, opened_by }) => [standing, opened_by])).toEqual([
-      ["opened", "tpm"],
-      ["opened", "tpm"],
-    ]);
-    expect(fake.log.filter((step) => step.startsWith("open"))).toEqual(["open system"]);
-  });
-
-  test("is asked for once", async () => {
-    const asked: string[][] = [];
-    const question = fakeSource("prompt", ["root", "system"], async (context) => {
-      asked.push((await context.wanted()).map(({ name }) => name));
-      await context.offer(secretOf("x"));
-    });
-    const report = await start(plan, provider(), [question]).report;
-    expect(asked).toEqual([["root"]]);
-    expect(report.outcome).toBe("done");
-  });
-});
-
-describe("pools", () => {
-  const pool = { pools: [{ name: "data", volumes: ["a", "b"], origin: { file: "test" } }] };
-  const twoVolumes = planOf([volumePlan("a"), volumePlan("b")], pool);
-
-  test("every member accepts the credential before the first one is opened", async () => {
-    const provider = new FakeProvider({ a: { passphrase: "same" }, b: { passphrase: "same" } });
-    await start(twoVolumes, provider, [fakeSource("tpm", ["a", "b"], offering("same"))]).report;
-    expect(provider.log).toEqual(["prove a", "prove b", "open a", "open b", "wipe a", "wipe b"]);
-  });
-
-  test("a member that refuses is named and nothing is opened", async () => {
-    const provider = new FakeProvider({ a: { passphrase: "same" }, b: { passphrase: "other" } });
-    const report = await start(twoVolumes, provider, [fakeSource("tpm", ["a", "b"], offering("same"))]).report;
-    expect(provider.log).not.toContain("open a");
-    expect(report.outcome).toBe("wrong-credential");
-    expect(report.attempts.map((attempt) => attempt.volume)).toEqual(["b"]);
-    expect(report.volumes[0]?.error).toMatchObject({ code: "pool/member-refused" });
-    expect(report.volumes[0]?.error?.reason).toBe(
-      "a: not opened because another member of pool data was not: b: wrong passphrase",
-    );
-  });
-
-  test("what this run opened is closed again when a later step fails", async () => {
-    const openError = new LatchkeyError("keyring/refused", "b: EDQUOT");
-    const provider = new FakeProvider({ a: { passphrase: "same" }, b: { passphrase: "same", openError } });
-    const report = await start(twoVolumes, provider, [fakeSource("tpm", ["a", "b"], offering("same"))]).report;
-    expect(provider.log.slice(2)).toEqual(["open a", "close a", "wipe a", "wipe b"]);
-    expect(report.volumes.map((volume) => volume.standing)).toEqual(["failed", "failed"]);
-  });
-
-  test("a missing member fails the whole pool, with its reason", async () => {
-    const findError = new LatchkeyError("unlock/no-credential", "b: its device did not appear");
-    const provider = new FakeProvider({ a: { passphrase: "same" }, b: { findError } });
-    const report = await start(twoVolumes, provider, [fakeSource("tpm", ["a", "b"], forever)]).report;
-    expect(report.volumes[0]?.error?.reason).toBe(
-      "a: not opened because pool data is incomplete: b: its device did not appear",
-    );
   });
 });
 
