@@ -20,7 +20,7 @@ quick=(cpio dash keyutils shellcheck)
 case ${1-} in
   test) packages=("${machines[@]}" "${tools[@]}") ;;
   demo) packages=("${machines[@]}") ;;
-  bench) packages=("${machines[@]}" keyutils) ;;
+  bench) packages=("${machines[@]}" keyutils clevis clevis-tpm2 tang tpm2-tools) ;;
   unit) packages=("${quick[@]}") ;;
   *) die "usage: set-up.sh test|demo|bench|unit" ;;
 esac

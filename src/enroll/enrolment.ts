@@ -148,19 +148,19 @@ class Enrolment implements Disposable {
 
   /** Takes out again what this run put in, the last first. @returns the error to end with */
   async undone(error: LatchkeyError): Promise<LatchkeyError> {
+    const left: { readonly why: string; readonly command: string }[] = [];
     for (const { what, command, run } of this.#undos.toReversed()) {
       this.#means.say(`undo: ${what}`);
       try {
         await run();
       } catch (thrown) {
-        const message = `${error.message}; and ${what} failed: ${asLatchkeyError(thrown).message}`;
-        return new LatchkeyError("enroll/left-behind", message, {
-          hint: `take it out by hand: ${command}`,
-          cause: error,
-        });
+        left.push({ why: `${what} failed: ${asLatchkeyError(thrown).message}`, command });
       }
     }
-    return error;
+    if (left.length === 0) return error;
+    const message = [error.message, ...left.map(({ why }) => why)].join("; and ");
+    const hint = `take it out by hand: ${left.map(({ command }) => command).join(" && ")}`;
+    return new LatchkeyError("enroll/left-behind", message, { hint, cause: error });
   }
 
   [Symbol.dispose](): void {

@@ -58,7 +58,10 @@ function sharesOf({ pin }: Token): readonly Token[] {
   });
 }
 
-/** Opens what the PCRs of today open. For the rest it lets the TPM load what it sealed, and takes the key that was kept. */
+/**
+ * Opens what can be opened now. What was sealed to expected PCR values that are not today's, the TPM is only made to load,
+ * and the key that was kept opens the rest.
+ */
 class DeferringOpener implements Tpm2Opener {
   readonly #opener: Tpm2Opener | undefined;
   readonly #means: ProofMeans;
@@ -72,14 +75,15 @@ class DeferringOpener implements Tpm2Opener {
   }
 
   async open(pin: JsonObject, signal: AbortSignal): Promise<SecretBytes> {
+    if (!this.#opener) throw new LatchkeyError("internal/defect", "a share for a TPM was sealed without one");
     const sealed = member(pin, "jwk_priv");
+    using kept = this.#means.keys.copyOf(sealed);
+    if (!kept) return await this.#opener.open(pin, signal);
     const isOpen = this.#openToday.get(sealed) ?? (await this.#isOpenToday(pin, signal));
     this.#openToday.set(sealed, isOpen);
-    if (this.#opener && isOpen) return await this.#opener.open(pin, signal);
-    const key = this.#means.keys.copyOf(sealed);
-    if (!key) throw new LatchkeyError("internal/defect", "a share was to be proved that was not sealed here");
+    if (isOpen) return await this.#opener.open(pin, signal);
     this.hasDeferred = true;
-    return key;
+    return kept.clone();
   }
 
   async #isOpenToday(pin: JsonObject, signal: AbortSignal): Promise<boolean> {

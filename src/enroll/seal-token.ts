@@ -12,8 +12,8 @@ import { LATCH_PCR } from "./pcr-advice.ts";
 import { type PinWish, pinsOf, type Tpm2Wish } from "./wish.ts";
 
 /**
- * The content keys that were sealed to a TPM, by what they were sealed into: a token that is sealed to other PCR values than
- * today's can be proved in all other respects with them.
+ * The content keys that were sealed to expected PCR values, by what they were sealed into: where these are not today's, the
+ * token can be proved in all other respects with them.
  */
 export class SealedKeys implements Disposable {
   readonly #keys = new Map<string, SecretBytes>();
@@ -68,7 +68,8 @@ function sealerFor(pin: PinWish, means: SealMeans, tpm: Tpm | undefined): Sealer
         if (!tpm) throw new LatchkeyError("internal/defect", "a TPM is needed that was not opened");
         const options = await tpm.use(signal, (turn) => sealOptions(turn, pin, means));
         const header = await sealTpm2Key(tpm, key, options, signal);
-        means.keys.keep(header.jwk_priv, key);
+        // What is sealed to today's values has to open today; only expected ones may be missing at the proof.
+        if (options.expect && options.expect.kind !== "today") means.keys.keep(header.jwk_priv, key);
         return { ...header };
       });
     case "sss":

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: measures latchkey beside what is used without it, and prints a page of figures. Nothing here passes or
- * fails by a time.  main.ts [--write] [unlock] [start] [sizes] [counted-boots] [wall-boots]
+ * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [sizes] [counted-boots] [wall-boots]
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { buildInitrds, type Initrds } from "./initrds.ts";
 import { sizesBenchmark } from "./sizes.ts";
 import { startBenchmark } from "./start.ts";
 import { makeSubject, type Subject } from "./subject.ts";
+import { tokensBenchmark } from "./tokens.ts";
 import { unlockBenchmark } from "./unlock.ts";
 
 const PAGE = "docs/bench.md";
@@ -20,6 +21,7 @@ const USAGE = 64;
 const parts = {
   unlock: unlockBenchmark,
   start: startBenchmark,
+  tokens: tokensBenchmark,
   sizes: async (subject, initrds) => sizesBenchmark(subject.binary, await initrds()),
   "counted-boots": async (subject, initrds) => countedBoots(subject, await initrds()),
   "wall-boots": async (subject, initrds) => wallBoots(subject, await initrds()),

@@ -152,6 +152,23 @@ describe.skipIf(whyNoLuks !== undefined || swtpmMissing !== undefined)(`a LUKS2 
     expect(error?.message).toContain("token import ended with status 1: broken; and take key slot 1 out");
   });
 
+  test("loses the slot even when its token cannot be taken out, and the other way round", async () => {
+    await using swtpm = await startSwtpm({ state: "new" });
+    using disk = new LuksFile();
+    let dumps = 0;
+    const target = await disk.target(async (call) => {
+      if (call.args[1] === "remove") return { status: 1, output: "", complaint: "broken" };
+      const end = await runCryptsetup(call);
+      if (call.args[0] !== "luksDump") return end;
+      dumps += 1;
+      return dumps === 1 ? { ...end, output: end.output.replace('"clevis"', '"clovis"') } : end;
+    });
+    const { error } = await play({ wish, target, passphrase, swtpm });
+    expect(error?.code).toBe("enroll/left-behind");
+    expect(error?.hint).toBe(`take it out by hand: cryptsetup token remove --token-id 0 ${disk.image}`);
+    expect([...(await disk.metadata()).slots]).toEqual([0]);
+  });
+
   test("is as before when it is interrupted between slot and token", async () => {
     await using swtpm = await startSwtpm({ state: "new" });
     using disk = new LuksFile();

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunCryptsetup, runCryptsetup } from "../../../src/enroll/cryptsetup.ts";
@@ -11,9 +11,12 @@ import type { Target } from "../../../src/enroll/target.ts";
 import { inspectPlace } from "../../../src/enroll/token-store.ts";
 import type { Wish } from "../../../src/enroll/wish.ts";
 import { BcachefsProvider } from "../../../src/providers/bcachefs/provider.ts";
+import { openToken } from "../../../src/sources/clevis/decrypt.ts";
+import { parseToken } from "../../../src/sources/clevis/token.ts";
 import { tpm2Opener } from "../../../src/sources/clevis/tpm2-open.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 import { SecretBytes } from "../../../src/system/secret-bytes.ts";
+import { extendPcr } from "../../../src/tpm2/pcrs.ts";
 import { contextOf, FakeDevices, FakeKeyring, volumeOf } from "../providers/bcachefs/fake-machine.ts";
 import { fixtureBytes, fixtureCase, rememberingDeriver } from "../providers/bcachefs/fixtures.ts";
 import { toolsWith } from "../sources/clevis/fixtures.ts";
@@ -199,4 +202,21 @@ export async function play({
     error = thrown;
   }
   return { said, notes, enrolled, error };
+}
+
+/** Of the fixture `default`. */
+export const PASSPHRASE = "correct horse battery staple";
+
+/** What a token file holds, opened anew. */
+export async function opens(path: string, swtpm?: Swtpm): Promise<string> {
+  await using tpm = swtpm?.tpm();
+  const token = parseToken(readFileSync(path, "latin1"));
+  using secret = await openToken(token, toolsWith(tpm ? { tpm2: tpm2Opener(tpm) } : {}), never);
+  return textOf(secret);
+}
+
+/** Extends a PCR in every bank, as firmware or the latch does. */
+export async function extend(swtpm: Swtpm, pcr: number): Promise<void> {
+  await using tpm = swtpm.tpm();
+  await tpm.use(never, (turn) => extendPcr(turn, pcr, "a test"));
 }
