@@ -3,30 +3,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Glob } from "bun";
 import { Command, type Option } from "commander";
+import { commandLine } from "../../../src/commands/command-line.ts";
 import { parseToml } from "../../../src/config/toml.ts";
 import { exitStatus } from "../../../src/system/errors.ts";
 import { flagsText, items, longOptions, pagesFolder, readPage, section, synopsisForms } from "./manual-page.ts";
 
 const root = join(import.meta.dir, "../../..");
 const files = [...new Glob("*.[58]").scanSync(pagesFolder)].sort();
-const mainSource = readFileSync(join(root, "src/main.ts"), "utf8");
-
-/** The program as src/main.ts puts it together; that file itself runs when it is imported. */
-async function theProgram(): Promise<Command> {
-  const program = new Command("latchkey").version("0", "--version").helpOption("-h, --help");
-  const [, list = ""] = /^const registrations = \[\n(.*?)\n\];/ms.exec(mainSource) ?? [];
-  for (const [name] of list.matchAll(/\bregister\w+/g)) {
-    const [, path = ""] = new RegExp(`import \\{ ${name} \\} from "\\./(commands/.+)";`).exec(mainSource) ?? [];
-    const module = (await import(join(root, "src", path))) as Record<string, (program: Command) => void>;
-    module[name]?.(program);
-  }
-  return program;
-}
 
 const help = new Command().createHelp();
 const subcommands = (command: Command): readonly Command[] =>
   help.visibleCommands(command).filter((each) => each.name() !== "help");
-const program = await theProgram();
+const program = await commandLine();
 const commands = subcommands(program);
 const pageOf = (command: Command): string => (command === program ? "latchkey.8" : `latchkey-${command.name()}.8`);
 /** The command, or each of its own subcommands: one line of the synopsis. */
