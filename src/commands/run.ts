@@ -22,6 +22,11 @@ export function printReportedError({ code, reason, hint }: ReportedError): void 
   if (hint !== undefined) process.stderr.write(`latchkey: hint: ${hint}\n`);
 }
 
+/** What a person may want to know beside the result. */
+export function printNote(text: string): void {
+  process.stderr.write(`latchkey: note: ${oneLine(text)}\n`);
+}
+
 export function printWarning(text: string): void {
   process.stderr.write(`latchkey: warning: ${oneLine(text)}\n`);
 }

@@ -16,7 +16,7 @@ import { assembleProviders, assembleSources } from "./assemble.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { lookAt, whyNothingToUnlock } from "./look.ts";
-import { acts, print, printError, printJson, printReportedError, printWarning } from "./run.ts";
+import { acts, print, printError, printJson, printNote, printReportedError, printWarning } from "./run.ts";
 import { planFor } from "./volume-argument.ts";
 
 interface Options extends CredentialOptions {
@@ -94,7 +94,12 @@ async function tell(plan: Plan, report: Report, quiet: boolean): Promise<number>
       const error = await nothingToUnlock(volume.name, plan);
       printError(error);
       outcomes.push(error.outcome);
-    } else if (!quiet) print(`${volume.name}: ${sentence(volume)}`);
+    } else if (!quiet) {
+      print(`${volume.name}: ${sentence(volume)}`);
+      // Members that are not there, and the like: what is open may still not mount.
+      const notes = volume.standing === "opened" ? report.events.filter((event) => event.volume === volume.name) : [];
+      for (const { text } of notes) printNote(`${volume.name}: ${text}`);
+    }
   }
   return exitStatus[gravest(outcomes)];
 }

@@ -10,7 +10,7 @@ import { reportedError } from "../unlock/report.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { type Looked, lookAt, whyNothingToUnlock } from "./look.ts";
-import { acts, print, printJson, printReportedError, printWarning } from "./run.ts";
+import { acts, print, printJson, printNote, printReportedError, printWarning } from "./run.ts";
 import { planFor } from "./volume-argument.ts";
 
 interface Options extends CredentialOptions {
@@ -74,7 +74,7 @@ function facts({ volume, description, notes, error }: Verified) {
 }
 
 function tell({ volume, description, notes, error }: Verified): void {
-  for (const note of notes) printWarning(`${volume}: ${note}`);
+  for (const note of notes) printNote(`${volume}: ${note}`);
   if (error) printReportedError(reportedError(error));
   else print(`${volume}: ${description} accepts it`);
 }

@@ -15,7 +15,11 @@ export function planFor(argument: string, whole: Plan): Plan {
   const pools = plan.pools.filter(({ name, volumes }) => name === argument || volumes.includes(argument));
   const names = new Set([argument, ...pools.flatMap(({ volumes }) => volumes)]);
   const known = plan.volumes.filter(({ name }) => names.has(name));
-  if (known.length === 0) return { ...plan, volumes: [volumeAt(argument, whole)], pools: [] };
+  if (known.length === 0) {
+    // Any member of a bcachefs opens it, and whoever names one device has said which.
+    const policy = { ...plan.policy, allowDegraded: true };
+    return { ...plan, policy, volumes: [volumeAt(argument, whole)], pools: [] };
+  }
   const hasRoot = rootMount !== undefined && known.some(({ isRoot }) => isRoot);
   return { ...plan, volumes: known, pools, ...(hasRoot ? { rootMount } : {}) };
 }
