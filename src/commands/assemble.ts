@@ -41,11 +41,19 @@ const makers: Partial<Record<SourceKind, MakeSource>> = {
       sources.flatMap((source) => (source.kind === "clevis" ? [{ name, source }] : [])),
     );
     if (wanted.length === 0) return [];
-    const tools = scope.use(machineTools({ tangPatience: 0, ...(plan.tpm === undefined ? {} : { tcti: plan.tpm }) }));
-    return wanted.map(({ name, source }) => {
-      const token = source.token ?? usualToken(name);
+    const tcti = plan.tpm === undefined ? {} : { tcti: plan.tpm };
+    const shared = scope.use(machineTools({ tangPatience: 0, ...tcti }));
+    return wanted.map(({ name, source: { authority, timeout, token = usualToken(name) } }) => {
       const findTokens = () => Promise.try(() => [readTokenFile(token)]);
-      return new ClevisSource({ volumes: [name], findTokens, timeLimit: source.timeout, tools });
+      try {
+        const tools =
+          authority === undefined
+            ? shared
+            : scope.use(machineTools({ tangPatience: 0, ...tcti, authorityFile: authority }));
+        return new ClevisSource({ volumes: [name], findTokens, timeLimit: timeout, tools });
+      } catch (thrown) {
+        return new UnusableSource("clevis", [name], asLatchkeyError(thrown));
+      }
     });
   },
   prompt: (plan) => {

@@ -20,6 +20,8 @@ export type SourcePlan =
       readonly kind: "clevis";
       /** The token's file; where none is named, /etc/latchkey/NAME.jwe. */
       readonly token?: string;
+      /** A PEM file: https servers must have a certificate by an authority in it. */
+      readonly authority?: string;
       /** Milliseconds until the source gives up; servers that do not answer are tried again until then. */
       readonly timeout: number;
     };

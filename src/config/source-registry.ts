@@ -34,18 +34,27 @@ const clevis: SourceEntry = {
           .string({ error: "expected the path of a token in quotes" })
           .startsWith("/", { error: "expected an absolute path" })
           .optional(),
+        ca: z
+          .string({ error: "expected the path of a PEM file in quotes" })
+          .startsWith("/", { error: "expected an absolute path" })
+          .optional(),
         timeout: duration.optional(),
       },
       {
         error: (issue) =>
           issue.code === "unrecognized_keys"
             ? `unknown key ${issue.keys?.join(", ")}`
-            : "expected { token = …, timeout = … }",
+            : "expected { token = …, timeout = …, ca = … }",
       },
     )
     .optional()
-    .transform(({ token, timeout } = {}): readonly SourcePlan[] => [
-      { kind: "clevis", timeout: timeout ?? clevisTimeout, ...(token === undefined ? {} : { token }) },
+    .transform(({ token, timeout, ca } = {}): readonly SourcePlan[] => [
+      {
+        kind: "clevis",
+        timeout: timeout ?? clevisTimeout,
+        ...(token === undefined ? {} : { token }),
+        ...(ca === undefined ? {} : { authority: ca }),
+      },
     ]),
 };
 

@@ -14,7 +14,7 @@ tpm = "swtpm:path=/run/tpm"
 kind = "bcachefs"
 device = "UUID=${uuid}"
 sources = ["clevis", "prompt"]
-clevis = { token = "/etc/latchkey/other.jwe", timeout = "20s" }
+clevis = { token = "/etc/latchkey/other.jwe", timeout = "20s", ca = "/etc/latchkey/ca.pem" }
 [volumes.d1]
 kind = "bcachefs"
 device = ["/dev/sdb", 'LABEL="my disk"']
@@ -38,7 +38,10 @@ allow_degraded = true
           kind: "bcachefs",
           certainty: "stated",
           devices: [{ by: "tag", tag: "UUID", value: uuid }],
-          sources: [{ kind: "clevis", token: "/etc/latchkey/other.jwe", timeout: 20_000 }, { kind: "prompt" }],
+          sources: [
+            { kind: "clevis", token: "/etc/latchkey/other.jwe", authority: "/etc/latchkey/ca.pem", timeout: 20_000 },
+            { kind: "prompt" },
+          ],
           origin: { file, line: 5 },
         },
         {
