@@ -37,8 +37,9 @@ export interface BcachefsImage {
 
 /**
  * Runs in the guest: the tree gets its busybox, then `bcachefs format` fills the filesystem with it. The passphrase is read
- * twice, by the formatting and by the start of the new filesystem for `--source`. The first part proves that the image is what it
- * is called: `unlock -c` has status 0 for encrypted ones only.
+ * twice, by the formatting and by the start of the new filesystem for `--source`. The last part proves that the image is what it
+ * is called: `unlock -c` has status 0 for encrypted ones only. The tool (1.13) now and then corrupts its heap and is killed at its end,
+ * "unaligned tcache chunk detected": then it is started again.
  */
 const FORMAT = `
 encrypted=$1; members=$2; size=$3; shift 3
@@ -49,12 +50,20 @@ for applet in $(busybox --list); do
   [ "$applet" = busybox ] || [ "$applet" = init ] || ln -s busybox "tree/bin/$applet"
 done
 chown -R 0:0 tree
-devices=
-for number in $(seq "$members"); do
-  truncate -s "$size" "member$number.img"
-  devices="$devices member$number.img"
+cat >passphrase
+for attempt in 1 2 3; do
+  rm -f member*.img
+  devices=
+  for number in $(seq "$members"); do
+    truncate -s "$size" "member$number.img"
+    devices="$devices member$number.img"
+  done
+  status=0
+  bcachefs format "$@" --source=/mnt/tree $devices <passphrase || status=$?
+  [ "$status" -ge 128 ] || break
 done
-bcachefs format "$@" --source=/mnt/tree $devices
+rm passphrase
+[ "$status" = 0 ]
 if [ "$encrypted" = yes ]; then bcachefs unlock -c member1.img; else ! bcachefs unlock -c member1.img; fi
 chmod 644 member*.img
 `;
