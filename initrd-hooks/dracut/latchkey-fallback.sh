@@ -103,5 +103,10 @@ while :; do
             exit 1
             ;;
     esac
+    # The tool may have died after it had put the key in place: what counts is the key.
+    if is_unlocked "$device"; then
+        say "$device is unlocked"
+        exit 0
+    fi
     question="That was not the passphrase. Passphrase for $device:"
 done
