@@ -1,9 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Debian's own name for the nearest mirror, for hosts that are not Debian or name none we can use. */
-const FALLBACK = "http://deb.debian.org/debian";
-
 /** An archive of Debian itself (or a dated snapshot of it): not debian-security, not another project's packages. */
 const DEBIAN_ARCHIVE = /^https?:\/\/\S+\/debian\/?(?:\d{8}T\d{6}Z\/?)?$/;
 
@@ -41,5 +38,7 @@ export function debianMirror(): string {
       : []),
   ];
   const sources = files.filter((file) => /\.(list|sources)$/.test(file) && existsSync(file));
-  return mirrorFrom(sources.map((file) => readFileSync(file, "utf8"))) ?? FALLBACK;
+  const mirror = mirrorFrom(sources.map((file) => readFileSync(file, "utf8")));
+  if (mirror !== undefined) return mirror;
+  throw new Error("no mirror of Debian in the sources of apt: name one in LATCHKEY_DEBIAN_MIRROR");
 }
