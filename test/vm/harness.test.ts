@@ -15,10 +15,14 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const directory = mkdtempSync(join(tmpdir(), "latchkey-harness-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-/** Memory of random content with these pieces in it. */
+/**
+ * Memory of random content with these pieces in it. No zeros beside them: one before UTF-16LE makes it UTF-16BE, which would be found too,
+ * and rightly.
+ */
 async function memoryWith(size: number, pieces: readonly (readonly [number, Uint8Array])[]): Promise<string> {
   const memory = Buffer.alloc(size);
   for (let start = 0; start < size; start += 65536) crypto.getRandomValues(memory.subarray(start, start + 65536));
+  for (let place = memory.indexOf(0); place !== -1; place = memory.indexOf(0, place)) memory[place] = 0xff;
   for (const [offset, piece] of pieces) memory.set(piece, offset);
   const file = join(directory, crypto.randomUUID());
   await Bun.write(file, memory);
