@@ -70,7 +70,7 @@ export function registerBoot(program: Command): void {
       announce(line);
       report.events.push({ at_ms: monotonicClock.now(), volume: null, source: null, text: line });
     }
-    mountIfNeeded(plan, report, announce);
+    mountIfNeeded(plan, report, announce, disarm);
     try {
       directory.create();
       handOver(directory, report, planHandover(plan, report));
@@ -106,11 +106,11 @@ async function warnWithoutKernelModule(plan: Plan, announce: (line: string) => v
 }
 
 /** A mount that fails is told and left to the system, which tries in its own way and shows what it thinks of it. */
-function mountIfNeeded(plan: Plan, report: Report, announce: (line: string) => void): void {
+function mountIfNeeded(plan: Plan, report: Report, announce: (line: string) => void, disarm: () => void): void {
   const request = planRootMount(plan, report, initrdFacts());
   if (!request) return;
   try {
-    for (const note of mountRoot(request)) announce(note);
+    for (const note of mountRoot(request, disarm)) announce(note);
     announce(`mounted ${request.devices.join(" and ")} on ${request.target}`);
   } catch (thrown) {
     const { message, hint } = asLatchkeyError(thrown);

@@ -1,5 +1,5 @@
 import type { Plan } from "../config/plan.ts";
-import { type MountRequest, planMount } from "../providers/bcachefs/mount.ts";
+import { type MountPlan, type MountRequest, planMount } from "../providers/bcachefs/mount.ts";
 import { runMount } from "../providers/bcachefs/mount-run.ts";
 import type { Report, VolumeRecord } from "./report.ts";
 
@@ -38,9 +38,17 @@ export function planRootMount(plan: Plan, report: Report, facts: InitrdFacts): M
 }
 
 /**
+ * Mounts the root. mount(2) holds up the event loop for as long as the filesystem takes to recover, minutes after a power cut,
+ * so the alarm that ends a program that stands still must be off by then; the mount itself is the kernel's to end.
+ * @param disarm turns that alarm off
  * @returns notes for the report
  * @throws LatchkeyError bcachefs/mount-failed
  */
-export function mountRoot(request: MountRequest): readonly string[] {
-  return runMount(planMount(request));
+export function mountRoot(
+  request: MountRequest,
+  disarm: () => void,
+  mount: (plan: MountPlan) => readonly string[] = runMount,
+): readonly string[] {
+  disarm();
+  return mount(planMount(request));
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { Plan } from "../../../src/config/plan.ts";
 import { planHandover } from "../../../src/unlock/handover.ts";
 import type { Report, VolumeRecord } from "../../../src/unlock/report.ts";
-import { type InitrdFacts, planRootMount } from "../../../src/unlock/root-mount.ts";
+import { type InitrdFacts, mountRoot, planRootMount } from "../../../src/unlock/root-mount.ts";
 import { planOf, volumePlan } from "./fakes.ts";
 
 const rootMount = { options: ["noatime"], readOnly: true };
@@ -71,6 +71,18 @@ describe("latchkey mounts the root itself", () => {
   test.each(cases)("but not when %s", (_, fact, volume) => {
     expect(planRootMount(plan, reportWith(volume), { ...facts, ...fact })).toBeUndefined();
   });
+});
+
+test("a mount may take longer than the alarm allows: it is off before the mount begins", () => {
+  const steps: string[] = [];
+  const request = planRootMount(plan, reportWith({}), facts);
+  if (!request) throw new Error("there is something to mount");
+  const disarm = (): void => void steps.push("disarmed");
+  mountRoot(request, disarm, ({ source }) => {
+    steps.push(`mount ${source}`);
+    return [];
+  });
+  expect(steps).toEqual(["disarmed", "mount /dev/vda:/dev/vdb"]);
 });
 
 describe("what is handed over to the units of the initrd", () => {
