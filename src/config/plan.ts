@@ -33,6 +33,23 @@ export type SourcePlan =
  */
 export type Certainty = "stated" | "if-bcachefs";
 
+/** What only LUKS has: from crypttab's options, `rd.luks.*`, or the table `volumes.NAME.luks`. */
+export interface LuksPlan {
+  /** A detached header: a file or a device. */
+  readonly header?: string;
+  /** Only this key slot is tried. */
+  readonly keySlot?: number;
+  readonly allowDiscards: boolean;
+  readonly readOnly: boolean;
+  /** Options of cryptsetup open for the mapping that change no key: `--perf-no_read_workqueue` and the like. */
+  readonly openOptions: readonly string[];
+  /**
+   * Who makes the mapping. `systemd`: systemd-cryptsetup@NAME.service does, and asks latchkey for the key at the socket
+   * /run/cryptsetup-keys.d/NAME.key. `latchkey`: nobody else is about to.
+   */
+  readonly opener: "systemd" | "latchkey";
+}
+
 export interface VolumePlan {
   readonly name: string;
   readonly kind: VolumeKind;
@@ -48,6 +65,8 @@ export interface VolumePlan {
    * false for what latchkey found by itself, or installing it would stop every machine whose bcachefs is not encrypted.
    */
   readonly requireEncrypted: boolean;
+  /** Present for kind `luks`. */
+  readonly luks?: LuksPlan;
   readonly origin: Origin;
 }
 

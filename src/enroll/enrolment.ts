@@ -1,6 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { encodeSecretBase64url } from "../jose/base64url.ts";
 import { type JsonObject, sortedJson } from "../jose/json.ts";
+import type { Luks2Device } from "../providers/luks/luks2-device.ts";
 import { luks2TokenObject } from "../sources/clevis/seal.ts";
 import type { Advertisement } from "../sources/clevis/tang-advertisement.ts";
 import type { Token } from "../sources/clevis/token.ts";
@@ -8,7 +9,6 @@ import type { ClevisTools } from "../sources/clevis/tools.ts";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import type { Tpm } from "../tpm2/tpm.ts";
-import type { Luks2Device } from "./luks2-device.ts";
 import type { Person } from "./person.ts";
 import { proveToken } from "./prove-token.ts";
 import { proveRecoveryKey } from "./recovery-dialogue.ts";

@@ -1,7 +1,7 @@
+import type { Luks2Device } from "../providers/luks/luks2-device.ts";
 import type { FoundVolume } from "../providers/provider.ts";
 import { Credential } from "../system/credential.ts";
 import type { SecretBytes } from "../system/secret-bytes.ts";
-import type { Luks2Device } from "./luks2-device.ts";
 import type { TargetFacts } from "./steps.ts";
 
 /** The volume that gets another way in. */

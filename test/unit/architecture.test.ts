@@ -16,7 +16,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   stacks: ["config", "system", "version.ts"],
   enroll: ["providers", "sources", "tpm2", "jose", "config", "system"],
   sources: ["config", "tpm2", "jose", "keyutils-ffi", "system"],
-  providers: ["config", "keyutils-ffi", "system"],
+  providers: ["config", "jose", "keyutils-ffi", "system"],
   config: ["system"],
   "keyutils-ffi": ["system"],
   tpm2: ["system"],

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, lstatSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
-import { keyFile, runCryptsetup } from "../../../src/enroll/cryptsetup.ts";
+import { keyFile, runCryptsetup } from "../../../src/providers/luks/cryptsetup.ts";
 import { errorOf } from "../sources/clevis/make-tokens.ts";
 import { Folder, secretOf } from "./scene.ts";
 

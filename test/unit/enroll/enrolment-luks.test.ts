@@ -1,8 +1,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { runCryptsetup } from "../../../src/enroll/cryptsetup.ts";
 import { tpm2Wish } from "../../../src/enroll/wish.ts";
 import { sortedJson } from "../../../src/jose/json.ts";
+import { runCryptsetup } from "../../../src/providers/luks/cryptsetup.ts";
 import { openToken } from "../../../src/sources/clevis/decrypt.ts";
 import { parseToken } from "../../../src/sources/clevis/token.ts";
 import { tpm2Opener } from "../../../src/sources/clevis/tpm2-open.ts";

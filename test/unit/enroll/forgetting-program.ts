@@ -1,9 +1,9 @@
-import { runCryptsetup } from "../../../src/enroll/cryptsetup.ts";
 import { runEnrolment } from "../../../src/enroll/enrolment.ts";
-import { Luks2Device } from "../../../src/enroll/luks2-device.ts";
 import { machineMeans } from "../../../src/enroll/machine-means.ts";
 import { planEnrolment, type TargetFacts } from "../../../src/enroll/steps.ts";
 import { sssWish, tpm2Wish } from "../../../src/enroll/wish.ts";
+import { runCryptsetup } from "../../../src/providers/luks/cryptsetup.ts";
+import { Luks2Device } from "../../../src/providers/luks/luks2-device.ts";
 import { readSecret } from "../../../src/system/secret-input.ts";
 
 /** Run by a test: enrols on a LUKS2 header, says so and stays, so that its memory can be read. */

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { freeSlot, freeToken, luksVersion, parseMetadata, tokensOfType } from "../../../src/enroll/luks2-header.ts";
+import {
+  freeSlot,
+  freeToken,
+  luksVersion,
+  parseMetadata,
+  tokensOfType,
+} from "../../../src/providers/luks/luks2-header.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 import { MemoryReader } from "../providers/bcachefs/fixtures.ts";
 import { errorOf } from "../sources/clevis/make-tokens.ts";

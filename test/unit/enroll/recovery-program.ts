@@ -1,8 +1,8 @@
-import { runCryptsetup } from "../../../src/enroll/cryptsetup.ts";
 import { runEnrolment } from "../../../src/enroll/enrolment.ts";
-import { Luks2Device } from "../../../src/enroll/luks2-device.ts";
 import { PersonAtTerminal } from "../../../src/enroll/person.ts";
 import { planEnrolment, type TargetFacts } from "../../../src/enroll/steps.ts";
+import { runCryptsetup } from "../../../src/providers/luks/cryptsetup.ts";
+import { Luks2Device } from "../../../src/providers/luks/luks2-device.ts";
 
 /** Run by a test: enrols a recovery key on a terminal, says so and stays, so that its memory can be read. */
 const [, , terminal = "", image = ""] = process.argv;

@@ -1,8 +1,8 @@
 import { ptr } from "bun:ffi";
 import { closeSync, writeSync } from "node:fs";
-import { LatchkeyError, oneLine } from "../system/errors.ts";
-import { cString, errnoName, lastErrno, libc } from "../system/libc.ts";
-import type { SecretBytes } from "../system/secret-bytes.ts";
+import { LatchkeyError, oneLine } from "../../system/errors.ts";
+import { cString, errnoName, lastErrno, libc } from "../../system/libc.ts";
+import type { SecretBytes } from "../../system/secret-bytes.ts";
 
 /** One call of cryptsetup. */
 export interface CryptsetupCall {

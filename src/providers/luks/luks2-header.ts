@@ -1,6 +1,6 @@
-import { isJsonObject, type JsonObject, member } from "../jose/json.ts";
-import type { BlockReader } from "../system/block-devices.ts";
-import { LatchkeyError } from "../system/errors.ts";
+import { isJsonObject, type JsonObject, member } from "../../jose/json.ts";
+import type { BlockReader } from "../../system/block-devices.ts";
+import { LatchkeyError } from "../../system/errors.ts";
 
 /** `LUKS`, 0xba, 0xbe, at the start of a device (LUKS2 On-Disk Format 1.1.2, section 2.1; LUKS1 has the same). */
 const MAGIC = Uint8Array.of(0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe);

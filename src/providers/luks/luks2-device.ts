@@ -1,6 +1,6 @@
-import { type JsonObject, sortedJson } from "../jose/json.ts";
-import { LatchkeyError } from "../system/errors.ts";
-import type { SecretBytes } from "../system/secret-bytes.ts";
+import { type JsonObject, sortedJson } from "../../jose/json.ts";
+import { LatchkeyError } from "../../system/errors.ts";
+import type { SecretBytes } from "../../system/secret-bytes.ts";
 import { BAD_PASSPHRASE, type CryptsetupCall, type CryptsetupEnd, keyFile, type RunCryptsetup } from "./cryptsetup.ts";
 import { type Luks2Metadata, parseMetadata } from "./luks2-header.ts";
 
