@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Console } from "./console.ts";
+import { noteEmulatorFault, sawEmulatorFault } from "./emulator-fault.ts";
 import { formsOf } from "./encodings.ts";
 import { overlay } from "./files.ts";
 import { mirrorFrom } from "./guest/debian-mirror.ts";
@@ -150,4 +151,21 @@ test.each([
   [1024, 64000, 16, 8],
 ])("guests of %d MB with %d MB free and %d cores", (memory, free, cores, guests) => {
   expect(guestsAtOnce(memory, free, cores)).toBe(guests);
+});
+
+describe("faults of the emulator", () => {
+  const panic = "[    2.977805] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n[    4.252] Kernel panic - not syncing\n";
+
+  test("are told from other deaths of a guest, once for each case", () => {
+    noteEmulatorFault("case-a", panic);
+    noteEmulatorFault("case-b", panic.replace("int3: 0000", "0000"));
+    expect(sawEmulatorFault("case-b")).toBe(false);
+    expect(sawEmulatorFault("case-a")).toBe(true);
+    expect(sawEmulatorFault("case-a")).toBe(false);
+  });
+
+  test("of a case's second machine are the case's", () => {
+    noteEmulatorFault("case-c-after", panic);
+    expect(sawEmulatorFault("case-c")).toBe(true);
+  });
 });

@@ -5,6 +5,7 @@ import type { Subprocess } from "bun";
 import { cacheDirectory } from "./cache.ts";
 import { dyingWithUs } from "./command.ts";
 import { Console, type ExpectOptions, type Seen } from "./console.ts";
+import { noteEmulatorFault } from "./emulator-fault.ts";
 import type { Guest } from "./guest/chroot.ts";
 import { appendOverlays } from "./initrd.ts";
 import { seconds, within } from "./patience.ts";
@@ -104,6 +105,7 @@ export class Machine implements AsyncDisposable {
     const qemu: Qemu = Bun.spawn([...dyingWithUs(argv)], { stdin: "pipe", stdout: "pipe", stderr: "pipe" });
     scope.defer(() => qemu.kill("SIGKILL"));
     scope.defer(() => keepTranscript(options.name, argv, console));
+    scope.defer(() => noteEmulatorFault(options.name, console.text));
     const lifetime = setTimeout(() => qemu.kill("SIGKILL"), options.lifetime ?? seconds(600));
     scope.defer(() => clearTimeout(lifetime));
     const ended = Promise.all([qemu.exited, qemu.stderr.text()]).then(

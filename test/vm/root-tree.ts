@@ -50,6 +50,8 @@ case $next in
     echo "${rootSays.shell}"
     while :; do PS1='vm# ' setsid -c sh -i; done ;;
 esac
+# The serial line still holds what was said last, and a power-off drops it: setting it (TCSADRAIN) waits until it is sent.
+stty sane
 poweroff -f
 `;
 
