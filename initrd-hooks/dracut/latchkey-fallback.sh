@@ -48,9 +48,10 @@ ask_and_unlock() {
     return 1
 }
 
-# What systemd is about to mount on /sysroot, however it learned of that.
-device=$(property What sysroot.mount)
-[ "$(property ActiveState sysroot.mount)" = active ] && exit 0
+# What systemd is about to mount on /sysroot, however it learned of that; or what the unit says, where there are several.
+mount=${LATCHKEY_MOUNT:-sysroot.mount}
+device=${LATCHKEY_DEVICE:-$(property What "$mount")}
+[ "$(property ActiveState "$mount")" = active ] && exit 0
 # A list of members, "/dev/a:/dev/b": each of them opens all. (A colon may also be part of a path.)
 [ -e "$device" ] || device=${device%%:*}
 case $device in
@@ -90,6 +91,8 @@ if is_unlocked "$device"; then
 fi
 
 say "$why; asking for the passphrase of $device"
+# From afar as well, where the image has the means.
+if [ -x /usr/lib/latchkey/remote-start ]; then /usr/lib/latchkey/remote-start; fi
 question="Passphrase for $device:"
 while :; do
     ask_and_unlock "$device" "$question"

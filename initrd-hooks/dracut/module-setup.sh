@@ -1,7 +1,8 @@
 #!/bin/bash
 # Managed by "latchkey install dracut", which overwrites it: do not edit.
 #
-# dracut module latchkey: brings the program, its units, its configuration and the kernel's bcachefs into the image.
+# dracut module latchkey: brings the program, its units, its configuration, the kernel's bcachefs, and what LUKS volumes need
+# into the image.
 # dracut sources this file with bash while it builds; nothing of it runs at boot.
 # Works with dracut 106 to 112. Other modules are named without their numbers, which moved between releases.
 
@@ -33,19 +34,24 @@ check() {
     return 0
 }
 
-# What the configured tokens need beyond the program, in words: tpm, network. The program reads the tokens.
+# What the volumes and their tokens need beyond the program, in words: luks, tpm, network. The program reads the tokens.
 latchkey_needs() {
-    local _needs
-    _needs=$("${dracutsysrootdir-}"/usr/bin/latchkey image-needs 2> /dev/null)
-    [[ " $_needs " == *" $1 "* ]]
+    [[ ${_latchkey_needs+set} ]] || _latchkey_needs=$("${dracutsysrootdir-}"/usr/bin/latchkey image-needs 2> /dev/null)
+    [[ " $_latchkey_needs " == *" $1 "* ]]
 }
 
-# Does a module that the meta module "network" chooses from work on this system? 255: yes, when asked for.
+# Does a module work on this system? 255: yes, when asked for.
+latchkey_has_module() {
+    module_check "$1" &> /dev/null
+    case $? in 0 | 255) return 0 ;; esac
+    return 1
+}
+
+# Is there one of those that the meta module "network" chooses from?
 latchkey_can_network() {
     local _module
     for _module in network-manager systemd-networkd connman network-legacy; do
-        module_check "$_module" &> /dev/null
-        case $? in 0 | 255) return 0 ;; esac
+        latchkey_has_module "$_module" && return 0
     done
     return 1
 }
@@ -60,6 +66,12 @@ depends() {
             [[ -d $_path ]] && echo "$_module"
         done
     done
+    # dracut looks for LUKS below the filesystems of this machine only. Here are volumes that the configuration names.
+    if latchkey_needs luks; then
+        for _module in crypt systemd-cryptsetup; do
+            latchkey_has_module "$_module" && echo "$_module"
+        done
+    fi
     # A Tang server wants a network; a TPM wants none.
     if latchkey_needs network; then
         if latchkey_can_network; then
@@ -70,6 +82,25 @@ depends() {
             derror "latchkey: install iproute2 for systemd-networkd, or NetworkManager; until then the question remains."
         fi
     fi
+    # An SSH server, and a network that comes up with it: systemd-networkd can be told when.
+    if latchkey_needs remote; then
+        for _module in systemd-networkd network; do
+            [[ $_module == network ]] && ! latchkey_can_network && break
+            latchkey_has_module "$_module" || continue
+            echo "$_module"
+            break
+        done
+    fi
+    return 0
+}
+
+# What the configured sticks need, and nothing else. The code pages are those that vfat asks for by itself.
+latchkey_install_stick_drivers() {
+    latchkey_needs usb && hostonly='' instmods xhci_pci xhci_plat_hcd ehci_pci ohci_pci uhci_hcd usb_storage uas sd_mod sr_mod
+    latchkey_needs vfat && hostonly='' instmods vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8
+    latchkey_needs exfat && hostonly='' instmods exfat
+    latchkey_needs ext4 && hostonly='' instmods ext4
+    latchkey_needs iso9660 && hostonly='' instmods isofs
     return 0
 }
 
@@ -83,6 +114,16 @@ installkernel() {
     hostonly='' instmods \
         crypto-chacha20 crypto-poly1305 crypto-sha256 crypto-crc32c crypto-xxhash64 crypto-lz4 crypto-lz4hc crypto-zstd \
         chacha20poly1305 crc64
+
+    # dracut's own crypt module brings the ciphers of the mappings that are open while the image is made. Key slots are read
+    # through the kernel's crypto API, too.
+    if latchkey_needs luks; then
+        hostonly='' instmods dm_mod dm_crypt drbg algif_skcipher \
+            crypto-aes crypto-xts crypto-cbc crypto-essiv crypto-serpent crypto-twofish crypto-adiantum \
+            crypto-sha1 crypto-sha256 crypto-sha512
+    fi
+
+    latchkey_install_stick_drivers
 
     # Often built in, in Debian for example. Nothing of clevis and no TPM library is needed.
     # shellcheck disable=SC2154
@@ -133,10 +174,18 @@ latchkey_install_program() {
 
 # The configuration and the tokens, also into an image that is not hostonly: without them it could open less than this one.
 latchkey_install_configuration() {
-    local _file
+    local _file _key_files
+    _key_files=$("${dracutsysrootdir-}"/usr/bin/latchkey image-needs --key-files 2> /dev/null)
+    while IFS= read -r _file; do
+        [[ $_file == /* && -f ${dracutsysrootdir-}$_file ]] || continue
+        inst_simple "$_file"
+        dwarn "latchkey: $_file goes into this image, as the source keyfile wants it."
+        dwarn "latchkey: ANYONE WHO READS /boot CAN OPEN THE DISK with it."
+    done <<< "$_key_files"
     while IFS= read -r -d '' _file; do
         _file=${_file#"${dracutsysrootdir-}"}
         if [[ $_file == *.key ]]; then
+            [[ $'\n'$_key_files$'\n' == *$'\n'"$_file"$'\n'* ]] && continue
             dwarn "latchkey: left $_file out: a key does not belong in an image that anyone with the disk can read."
         else
             inst_simple "$_file"
@@ -144,11 +193,48 @@ latchkey_install_configuration() {
     done < <(find "${dracutsysrootdir-}"/etc/latchkey -type f -print0 2> /dev/null)
 }
 
+# The SSH server that a person answers over, where the configuration wants one. The program writes its keys and settings. An
+# image that nobody could log in to is not made: the old one stays as it is.
+latchkey_install_remote() {
+    local _list _word _path _unit
+    latchkey_needs remote || return 0
+    _list=$("${dracutsysrootdir-}"/usr/bin/latchkey image-remote dracut "$initdir") || {
+        dfatal "latchkey: no image is made without the SSH server that the configuration wants; the old image stays as it is."
+        exit 1
+    }
+    while read -r _word _path; do
+        [[ $_word == program ]] && inst_multiple "$_path"
+    done <<< "$_list"
+
+    # shellcheck disable=SC2154
+    if dracut_module_included systemd-networkd; then
+        for _unit in systemd-networkd.service systemd-networkd.socket; do
+            inst_simple "$moddir/networkd-latchkey.conf" "$systemdsystemunitdir/$_unit.d/latchkey.conf"
+        done
+    elif dracut_module_included network; then
+        # Others come up when dracut says so, with the boot.
+        mkdir -p "$initdir/etc/cmdline.d"
+        echo "rd.neednet=1" > "$initdir/etc/cmdline.d/90-latchkey-network.conf"
+    else
+        dfatal "latchkey: the source remote wants the network, and nothing here can bring it up in an initrd."
+        dfatal "latchkey: install iproute2 for systemd-networkd, or NetworkManager; the old image stays as it is."
+        exit 1
+    fi
+    inst_multiple mkdir
+    inst_script "$moddir/latchkey-remote-network.sh" /usr/lib/latchkey/remote-network
+    inst_script "$moddir/latchkey-remote-start.sh" /usr/lib/latchkey/remote-start
+    for _unit in latchkey-network.service latchkey-sshd.service; do
+        inst_simple "$moddir/$_unit" "$systemdsystemunitdir/$_unit"
+    done
+}
+
 # called by dracut
 install() {
     local _unit
     latchkey_install_program
     latchkey_install_configuration
+
+    latchkey_install_remote
 
     # dracut brings the network up only when told to. Which addresses is for the owner to say with ip=; DHCP otherwise.
     if latchkey_needs network; then
@@ -160,6 +246,8 @@ install() {
     # by latchkey.
     inst_multiple -o bcachefs mount.bcachefs
     inst_multiple systemctl udevadm rm
+    # Proves keys, and opens what systemd-cryptsetup is not there to open.
+    inst_multiple -o cryptsetup sleep
 
     # shellcheck disable=SC2154
     for _unit in latchkey.service latchkey-fallback.service; do
@@ -171,6 +259,8 @@ install() {
         inst_simple "$moddir/sysroot-latchkey.conf" "$systemdsystemunitdir/$_unit.d/latchkey.conf"
     done
     inst_script "$moddir/latchkey-fallback.sh" /usr/lib/latchkey/fallback
+    inst_simple "$moddir/cryptsetup-latchkey.conf" "$systemdsystemunitdir/systemd-cryptsetup@.service.d/latchkey.conf"
+    inst_script "$moddir/latchkey-listening.sh" /usr/lib/latchkey/listening
 
     # The reason again, just above the emergency shell or before the power goes off.
     inst_hook emergency 50 "$moddir/latchkey-refused.sh"

@@ -1,25 +1,30 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { partForBoot } from "../config/boot-part.ts";
+import { parseDuration } from "../config/duration.ts";
 import { loadPlan } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
 import { kernelKnowsBcachefs } from "../providers/bcachefs/mount.ts";
 import { monotonicClock } from "../system/clock.ts";
-import { asLatchkeyError, exitStatus } from "../system/errors.ts";
+import { asLatchkeyError, exitStatus, LatchkeyError } from "../system/errors.ts";
 import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
 import { RunDirectory } from "../system/run-directory.ts";
 import { handOver, planHandover } from "../unlock/handover.ts";
+import { neededVolumes } from "../unlock/needed.ts";
 import { dropLatch, latchToDrop } from "../unlock/pcr-latch.ts";
-import type { Report } from "../unlock/report.ts";
+import type { EventRecord, Report } from "../unlock/report.ts";
 import { type InitrdFacts, mountRoot, planRootMount, SYSROOT } from "../unlock/root-mount.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
-import { assembleProviders, assembleSources } from "./assemble.ts";
+import { assembleAfterOpening, assembleProviders, assembleSources } from "./assemble.ts";
 import { abortOnSignals } from "./interrupt.ts";
+import { listenForSystemd } from "./listen-for-systemd.ts";
 import { acts } from "./run.ts";
 
 interface Options {
   readonly config?: string;
+  readonly deviceTimeout?: string;
 }
 
 /**
@@ -36,13 +41,15 @@ export function registerBoot(program: Command): void {
       "Opens every configured volume while the machine boots: runs in the initrd, asks when nothing else has the key, leaves a report in /run/latchkey. Whatever goes wrong, it ends, and the system's own way in follows.",
     )
     .option("--config <file>", "configuration file")
+    .option("--device-timeout <duration>", "wait no longer than this for devices, whatever the configuration says")
     .addHelpText("after", "\nExample (in a unit of the initrd):\n  ExecStart=/usr/bin/latchkey boot");
   acts(command, async (options: Options) => {
     hardenProcess();
     const disarm = armDeadMansSwitch(DEAD_MANS_SECONDS);
     // Not print(): a journal that takes nothing must not hold up the boot, or fail it.
     const announce = (line: string): void => void process.stdout.write(`latchkey: ${line}\n`);
-    const plan = loadPlan({ mode: "boot", configFile: options.config });
+    const whole = loadPlan({ mode: "boot", configFile: options.config });
+    const plan = partForBoot(withDeviceTimeout(whole, options.deviceTimeout));
     if (!plan.enabled) {
       announce("switched off by rd.latchkey=0");
       return exitStatus.done;
@@ -51,19 +58,31 @@ export function registerBoot(program: Command): void {
     void warnWithoutKernelModule(plan, announce);
     const directory = new RunDirectory();
     const signal = abortOnSignals();
-    await using assembled = assembleSources(plan);
+    const happened: EventRecord[] = [];
+    using listening = listenForSystemd(plan, directory, (kind, text, volume) => {
+      happened.push({ at_ms: monotonicClock.now(), volume, source: null, text });
+      if (kind === "problem") announce(volume === null ? text : `${volume}: ${text}`);
+    });
+    const providers = assembleProviders({ systemdOpener: listening.systemdOpener });
+    await using assembled = assembleSources(plan, providers, { announce });
     const report = await unlockVolumes(
       {
         plan,
-        providers: assembleProviders(),
+        providers,
         sources: assembled.sources,
         clock: monotonicClock,
         version,
         build,
         announce,
+        needed: neededVolumes(plan),
+        afterOpening: assembleAfterOpening(),
+        settled: (volume) => listening.release(volume),
       },
       signal,
     );
+    // Before a mount that may take its time: whatever is still closed is systemd's to ask for.
+    listening[Symbol.dispose]();
+    report.events.push(...happened);
     const latch = latchToDrop(plan, report);
     if (latch !== undefined) {
       const line = await dropLatch(latch, plan);
@@ -81,6 +100,24 @@ export function registerBoot(program: Command): void {
     disarm();
     return exitStatus[report.outcome ?? "failed"];
   });
+}
+
+/** @throws LatchkeyError usage/invalid */
+function withDeviceTimeout(plan: Plan, text: string | undefined): Plan {
+  if (text === undefined) return plan;
+  const limit = parseDuration(text);
+  if ("problem" in limit) throw new LatchkeyError("usage/invalid", `--device-timeout: ${limit.problem}`);
+  const capped = (timeout: number): number => Math.min(timeout, limit.value);
+  return {
+    ...plan,
+    deviceTimeout: capped(plan.deviceTimeout),
+    memberTimeout: capped(plan.memberTimeout),
+    volumes: plan.volumes.map((volume) =>
+      volume.luks?.deviceTimeout === undefined
+        ? volume
+        : { ...volume, luks: { ...volume.luks, deviceTimeout: capped(volume.luks.deviceTimeout) } },
+    ),
+  };
 }
 
 /** Milliseconds for modprobe; it takes some tenths of a second under emulation. */

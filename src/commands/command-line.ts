@@ -17,7 +17,13 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   enroll: async () => (await import("./enroll.ts")).registerEnroll,
   install: async () => (await import("./install.ts")).registerInstall,
   uninstall: async () => (await import("./uninstall.ts")).registerUninstall,
+  answer: async () => (await import("./answer.ts")).registerAnswer,
+  stage: async () => (await import("./stage.ts")).registerStage,
+  keyscript: async () => (await import("./keyscript.ts")).registerKeyscript,
   boot: async () => (await import("./boot.ts")).registerBoot,
+  "blank-root": async () => (await import("./blank-root.ts")).registerBlankRoot,
+  "read-key": async () => (await import("./read-key.ts")).registerReadKey,
+  "image-remote": async () => (await import("./image-remote.ts")).registerImageRemote,
   "image-needs": async () => (await import("./image-needs.ts")).registerImageNeeds,
 };
 

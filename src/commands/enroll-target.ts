@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { parseCrypttab } from "../config/crypttab.ts";
+import { parseDeviceReference } from "../config/device-reference.ts";
 import { usualToken } from "../config/load.ts";
 import type { DeviceReference, Plan, VolumePlan } from "../config/plan.ts";
 import { readTextFile } from "../config/read-text.ts";
@@ -23,14 +24,24 @@ const CRYPTTAB = "/etc/crypttab";
  */
 export async function findTarget(argument: string, plan: Plan, token: string | undefined): Promise<Target> {
   const volume = chooseVolume(argument, plan);
-  const devices = "volume" in volume ? volume.volume.devices : [volume.device];
+  const devices = "volume" in volume ? headersOf(volume.volume) : [volume.device];
   const { path, version } = await luksOn(devices);
   if (path !== undefined && version !== undefined) return await luksTarget(argument, path, version, token);
-  if ("volume" in volume) return await bcachefsTarget(volume.volume, plan, token);
+  if ("volume" in volume && volume.volume.kind !== "luks") return await bcachefsTarget(volume.volume, plan, token);
   if (path === undefined) {
-    throw new LatchkeyError("device/missing", `${argument}: ${referenceText(volume.device)} is not there`);
+    throw new LatchkeyError("device/missing", `${argument}: ${devices.map(referenceText).join(", ")} is not there`);
   }
   throw new LatchkeyError("luks/not-luks2", `${argument}: ${path} has no LUKS header`);
+}
+
+/** The same for a stick, which is no token: a bcachefs has no place for one then. */
+export async function findStickTarget(argument: string, plan: Plan): Promise<Target> {
+  const chosen = chooseVolume(argument, plan);
+  const isLuks =
+    !("volume" in chosen) ||
+    chosen.volume.kind === "luks" ||
+    (await luksOn(chosen.volume.devices)).version !== undefined;
+  return await findTarget(argument, plan, isLuks ? undefined : usualToken(argument.replaceAll("/", "-")));
 }
 
 type Chosen = { readonly volume: VolumePlan } | { readonly device: DeviceReference };
@@ -47,6 +58,12 @@ function chooseVolume(argument: string, plan: Plan): Chosen {
   throw new LatchkeyError("usage/invalid", `${argument} is a pool, and a token is for one volume`, {
     hint: `name one of ${part.volumes.map(({ name }) => name).join(", ")}`,
   });
+}
+
+/** A key slot and its token go into the header, wherever that is. */
+function headersOf({ devices, luks }: VolumePlan): readonly DeviceReference[] {
+  const detached = luks?.header === undefined ? undefined : parseDeviceReference(luks.header);
+  return detached && "value" in detached ? [detached.value] : devices;
 }
 
 /** The first of the devices that is there, and which LUKS is on it. */

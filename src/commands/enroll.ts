@@ -10,6 +10,7 @@ import {
   enroll,
   tpmOption,
 } from "./enroll-run.ts";
+import { registerEnrollUsb } from "./enroll-usb.ts";
 import { acts } from "./run.ts";
 
 /** One way to enrol: a subcommand. A method that joins adds its own. */
@@ -87,7 +88,7 @@ const recovery: RegisterMethod = (parent) => {
   acts(command, (volume: string, options: EnrolOptions) => enroll(volume, { method: "recovery" }, options));
 };
 
-const methods: readonly RegisterMethod[] = [recovery, tpm2, tang, sss];
+const methods: readonly RegisterMethod[] = [recovery, tpm2, tang, sss, registerEnrollUsb];
 
 export function registerEnroll(program: Command): void {
   const command = program

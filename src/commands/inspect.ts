@@ -3,11 +3,13 @@ import { isAbsolute, resolve } from "node:path";
 import type { Command } from "commander";
 import { parseDeviceReference } from "../config/device-reference.ts";
 import { describeSuperblock, descriptionText } from "../providers/bcachefs/describe.ts";
+import { readLuksHeader } from "../providers/luks/read-header.ts";
 import { readTokenFile } from "../sources/clevis/token-file.ts";
 import { SystemBlockDevices } from "../system/block-devices.ts";
 import { asLatchkeyError, exitStatus, LatchkeyError } from "../system/errors.ts";
+import { luksFacts, luksText } from "./inspect-luks.ts";
 import { type TokenFacts, tokenFacts, tokenText } from "./inspect-token.ts";
-import { acts, print, printJson } from "./run.ts";
+import { acts, print, printJson, printNote } from "./run.ts";
 
 interface Options {
   readonly json?: true;
@@ -19,7 +21,7 @@ export function registerInspect(program: Command): void {
     .argument("<device|token>", "a path, an image file, UUID=…, or the file of a Clevis token")
     .summary("what a device or token is and what it needs; no secret")
     .description(
-      "Shows what lies in clear on a device: identity, members, every copy of the superblock, and what opening it takes. For a Clevis token: its pins, servers and PCRs. Asks for nothing and changes nothing.",
+      "Shows what lies in clear on a device: identity, members or key slots and tokens, every copy of the superblock or header, and what opening it takes. For a Clevis token: its pins, servers and PCRs. Asks for nothing and changes nothing.",
     )
     .option("--json", "print the facts as JSON")
     .addHelpText("after", "\nExamples:\n  sudo latchkey inspect /dev/sda2\n  latchkey inspect /etc/latchkey/root.jwe");
@@ -32,6 +34,14 @@ export function registerInspect(program: Command): void {
     }
     const devices = new SystemBlockDevices();
     await using reader = await devices.open(await pathOf(argument, devices));
+    const header = await readLuksHeader(reader);
+    if (header) {
+      for (const note of header.notes) printNote(note);
+      const facts = luksFacts(reader.path, header);
+      if (options.json) printJson(snakeCaseKeys(facts));
+      else print(luksText(facts));
+      return exitStatus.done;
+    }
     const description = await describeSuperblock(reader);
     if (options.json) printJson(snakeCaseKeys(description));
     else print(descriptionText(description).trimEnd());

@@ -1,7 +1,9 @@
 import type { Command } from "commander";
-import { planDracutInstall } from "../stacks/dracut-plan.ts";
+import { planInstall } from "../stacks/plan.ts";
+import { thisMachine } from "../stacks/this-machine.ts";
 import { addInitrdOptions, changeInitrd, type InitrdOptions } from "./change-initrd.ts";
-import { acts } from "./run.ts";
+import { prepareRemote } from "./prepare-remote.ts";
+import { acts, print } from "./run.ts";
 
 export function registerInstall(program: Command): void {
   const command = program
@@ -10,9 +12,12 @@ export function registerInstall(program: Command): void {
     .description(
       "Puts the hooks that this program carries in place, builds the initrd of each kernel anew, unpacks and audits it, and only then puts it where the old one was. An image that fails the audit replaces nothing.",
     );
-  addInitrdOptions(command).addHelpText("after", "\nExample:\n  sudo latchkey install dracut");
+  addInitrdOptions(command).addHelpText("after", "\nExample:\n  sudo latchkey install");
   acts(
     command,
-    async (stack: string | undefined, options: InitrdOptions) => await changeInitrd(stack, options, planDracutInstall),
+    async (stack: string | undefined, options: InitrdOptions) =>
+      await changeInitrd(stack, options, planInstall, async ({ name }, isDryRun) => {
+        await prepareRemote(thisMachine(), name, isDryRun, print);
+      }),
   );
 }

@@ -1,5 +1,5 @@
-import type { Plan, VolumePlan } from "../config/plan.ts";
-import { type FoundVolume, providerFor } from "../providers/provider.ts";
+import type { Plan, SourcePlan, VolumePlan } from "../config/plan.ts";
+import { type FoundVolume, type Provider, providerFor } from "../providers/provider.ts";
 import { asLatchkeyError, type LatchkeyError } from "../system/errors.ts";
 import { assembleProviders } from "./assemble.ts";
 
@@ -16,6 +16,13 @@ export function whyNothingToUnlock({ state, description }: FoundVolume): string 
   return undefined;
 }
 
+/** The state in a word, also where there is none. */
+export function stateOf(looked: Looked): string {
+  if ("found" in looked) return looked.found.state;
+  if (looked.volume.certainty !== "stated") return "-";
+  return looked.error.outcome === "unavailable" ? "not there" : "unusable";
+}
+
 /** Looks at every volume of the plan once, waiting for none. */
 export async function lookAt(plan: Plan): Promise<readonly Looked[]> {
   const providers = assembleProviders();
@@ -23,17 +30,27 @@ export async function lookAt(plan: Plan): Promise<readonly Looked[]> {
     plan.volumes.map(async (volume) => {
       const notes: string[] = [];
       try {
-        const found = await providerFor(volume, providers).find(volume, {
+        const provider = providerFor(volume, providers);
+        const found = await provider.find(volume, {
           signal: new AbortController().signal,
           deviceTimeout: 0,
           memberTimeout: 0,
           allowDegraded: true,
           note: (text) => notes.push(text),
         });
-        return { volume, found, notes };
+        return { volume: await withSourcesThere(volume, provider), found, notes };
       } catch (thrown) {
         return { volume, error: asLatchkeyError(thrown), notes };
       }
     }),
   );
+}
+
+/** A header without tokens is no way in, unless somebody wrote that it is to be one. */
+async function withSourcesThere(volume: VolumePlan, provider: Provider): Promise<VolumePlan> {
+  const { name, sources } = volume;
+  const tokens = await provider.headerTokens?.(name, "clevis", new AbortController().signal);
+  const isAbsent = (source: SourcePlan): boolean =>
+    source.kind === "clevis" && source.inHeader === "if-any" && tokens?.length === 0;
+  return { ...volume, sources: sources.filter((source) => !isAbsent(source)) };
 }

@@ -1,13 +1,11 @@
 import { type Command, CommanderError } from "commander";
 import { exitStatus } from "../system/errors.ts";
 import { commandLine } from "./command-line.ts";
-import { printError, usageError } from "./run.ts";
+import { endOnStrayErrors, printError, usageError } from "./run.ts";
 
 /** Runs the command that the words name, and ends the process with its exit status. */
 export async function runCommandLine(words: readonly string[]): Promise<void> {
-  // An error in a timer or a callback ends the process like any other: at boot the system's own question is next.
-  process.on("uncaughtException", (thrown) => process.exit(printError(thrown)));
-  process.on("unhandledRejection", (thrown) => process.exit(printError(thrown)));
+  endOnStrayErrors();
   const program = await commandLine(words);
   try {
     await program.parseAsync([...words], { from: "user" });

@@ -1,6 +1,6 @@
-import { writeSync } from "node:fs";
 import type { Command } from "commander";
 import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/errors.ts";
+import { writeSome } from "../system/write-some.ts";
 import { type ReportedError, reportedError } from "../unlock/report.ts";
 
 /**
@@ -17,6 +17,12 @@ export function printError(thrown: unknown): number {
   return exitStatus[error.outcome];
 }
 
+/** An error in a timer or a callback ends the process like any other: at boot the system's own question is next. */
+export function endOnStrayErrors(): void {
+  process.on("uncaughtException", (thrown) => process.exit(printError(thrown)));
+  process.on("unhandledRejection", (thrown) => process.exit(printError(thrown)));
+}
+
 export function printReportedError({ code, reason, hint }: ReportedError): void {
   process.stderr.write(`latchkey: error: ${code}: ${reason}\n`);
   if (hint !== undefined) process.stderr.write(`latchkey: hint: ${hint}\n`);
@@ -25,6 +31,11 @@ export function printReportedError({ code, reason, hint }: ReportedError): void 
 /** What a person may want to know beside the result. */
 export function printNote(text: string): void {
   process.stderr.write(`latchkey: note: ${oneLine(text)}\n`);
+}
+
+/** A row of a list that is not done yet. */
+export function printRow(text: string): void {
+  process.stderr.write(`${oneLine(text)}\n`);
 }
 
 export function printWarning(text: string): void {
@@ -43,16 +54,16 @@ const FULL_PAUSE = 10;
 export function print(text: string): void {
   let rest: Uint8Array = new TextEncoder().encode(`${text}\n`);
   while (rest.length > 0) {
-    try {
-      rest = rest.subarray(writeSync(STDOUT, rest));
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      if (code === "EPIPE") return;
-      if (code !== "EAGAIN") {
-        throw new LatchkeyError("system/output-failed", `standard output takes no more (${code})`, { cause });
-      }
-      Bun.sleepSync(FULL_PAUSE);
+    const written = writeSome(STDOUT, rest);
+    if ("bytes" in written) {
+      rest = rest.subarray(written.bytes);
+      continue;
     }
+    if (written.errno === "EPIPE") return;
+    if (written.errno !== "EAGAIN") {
+      throw new LatchkeyError("system/output-failed", `standard output takes no more (${written.errno})`);
+    }
+    Bun.sleepSync(FULL_PAUSE);
   }
 }
 

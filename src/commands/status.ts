@@ -3,8 +3,9 @@ import { loadPlan } from "../config/load.ts";
 import { exitStatus } from "../system/errors.ts";
 import { alignColumns } from "../system/text-table.ts";
 import { reportedError } from "../unlock/report.ts";
-import { type Looked, lookAt } from "./look.ts";
+import { type Looked, lookAt, stateOf } from "./look.ts";
 import { acts, print, printJson, printWarning } from "./run.ts";
+import { poolFacts, poolLines, poolStatus } from "./status-pools.ts";
 
 interface Options {
   readonly config?: string;
@@ -23,23 +24,23 @@ export function registerStatus(program: Command): void {
     const plan = loadPlan({ mode: "boot", configFile: options.config });
     for (const warning of plan.warnings) printWarning(warning);
     const looked = await lookAt(plan);
-    if (options.json) printJson({ volumes: looked.map(statusFacts), left_to_system: plan.leftToSystem });
-    else if (looked.length === 0) print("no volumes: nothing is configured, and root= is no bcachefs");
-    else print(alignColumns([["VOLUME", "KIND", "STATE", "SOURCES", "WHAT"], ...looked.map(statusRow)]).join("\n"));
+    const pools = await poolStatus(plan, looked);
+    const facts = { volumes: looked.map(statusFacts), pools: pools.map(poolFacts), left_to_system: plan.leftToSystem };
+    if (options.json) printJson(facts);
+    else if (looked.length === 0)
+      print("no volumes: nothing is configured, crypttab names none, and root= is no bcachefs");
+    else {
+      const table = alignColumns([["VOLUME", "KIND", "STATE", "SOURCES", "WHAT"], ...looked.map(statusRow)]);
+      print([...table, ...(pools.length > 0 ? ["", ...pools.flatMap(poolLines)] : [])].join("\n"));
+    }
     return exitStatus.done;
   });
 }
 
 function statusRow(looked: Looked): string[] {
   const { name, kind, sources } = looked.volume;
-  const state = "found" in looked ? looked.found.state : absence(looked);
   const what = "found" in looked ? [looked.found.description, ...looked.notes].join("; ") : looked.error.message;
-  return [name, kind, state, sources.map((source) => source.kind).join(","), what];
-}
-
-function absence({ volume, error }: Extract<Looked, { error: unknown }>): string {
-  if (volume.certainty !== "stated") return "-";
-  return error.outcome === "unavailable" ? "not there" : "unusable";
+  return [name, kind, stateOf(looked), sources.map((source) => source.kind).join(","), what];
 }
 
 function statusFacts(looked: Looked) {

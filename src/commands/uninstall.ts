@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { planDracutUninstall } from "../stacks/dracut-plan.ts";
+import { planUninstall } from "../stacks/plan.ts";
 import { addInitrdOptions, changeInitrd, type InitrdOptions } from "./change-initrd.ts";
 import { acts } from "./run.ts";
 
@@ -10,10 +10,9 @@ export function registerUninstall(program: Command): void {
     .description(
       "Removes the hooks that `latchkey install` put in place and builds the initrd of each kernel without them. The configuration and the program itself stay.",
     );
-  addInitrdOptions(command).addHelpText("after", "\nExample:\n  sudo latchkey uninstall dracut");
+  addInitrdOptions(command).addHelpText("after", "\nExample:\n  sudo latchkey uninstall");
   acts(
     command,
-    async (stack: string | undefined, options: InitrdOptions) =>
-      await changeInitrd(stack, options, planDracutUninstall),
+    async (stack: string | undefined, options: InitrdOptions) => await changeInitrd(stack, options, planUninstall),
   );
 }

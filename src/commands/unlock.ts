@@ -12,16 +12,18 @@ import { gravest } from "../unlock/outcome.ts";
 import type { Report, VolumeRecord } from "../unlock/report.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
-import { assembleProviders, assembleSources } from "./assemble.ts";
+import { assembleAfterOpening, assembleProviders, assembleSources } from "./assemble.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { lookAt, whyNothingToUnlock } from "./look.ts";
 import { acts, print, printError, printJson, printNote, printReportedError, printWarning } from "./run.ts";
-import { planFor } from "./volume-argument.ts";
+import { planFor, withVaults } from "./volume-argument.ts";
 
 interface Options extends CredentialOptions {
   readonly config?: string;
   readonly keyring: Destination;
+  readonly allowDegraded?: true;
+  readonly wait?: true;
   readonly dryRun?: true;
   readonly json?: true;
 }
@@ -41,6 +43,8 @@ export function registerUnlock(program: Command): void {
         .choices(["user", "session", "user_session"])
         .default("user"),
     )
+    .option("--wait", "wait for devices that are not there yet, as long as the configuration says")
+    .option("--allow-degraded", "open a pool or volume without members that are not there")
     .option("--dry-run", "show the plan and change nothing")
     .option("--config <file>", "configuration file", undefined)
     .option("--json", "print the plan or the report as JSON")
@@ -51,7 +55,9 @@ export function registerUnlock(program: Command): void {
   acts(command, async (argument: string, options: Options) => {
     hardenProcess();
     const whole = loadPlan({ mode: "strict", configFile: options.config });
-    const plan = planFor(argument, whole);
+    const isGiven = options.passphraseFile !== undefined || options.keyFile !== undefined;
+    const named = isGiven ? planFor(argument, whole) : withVaults(planFor(argument, whole), whole);
+    const plan = options.allowDegraded ? { ...named, policy: { ...named.policy, allowDegraded: true } } : named;
     for (const warning of plan.warnings) printWarning(warning);
     if (options.dryRun) {
       if (options.json) printJson(planToJson(plan));
@@ -67,18 +73,21 @@ export function registerUnlock(program: Command): void {
 async function openNow(plan: Plan, options: Options): Promise<Report> {
   const volumes = plan.volumes.map(({ name }) => name);
   const given = givenCredential(options);
-  await using assembled = assembleSources(plan);
+  const providers = assembleProviders({ keyring: options.keyring });
+  await using assembled = assembleSources(plan, providers);
   const sources = given ? [new GivenSource(given.name, given.secret, volumes)] : assembled.sources;
   return await unlockVolumes(
     {
       // By hand nobody waits for disks that may still be spinning up; what is there is there.
-      plan: { ...plan, deviceTimeout: 0, memberTimeout: 0 },
-      providers: assembleProviders({ keyring: options.keyring }),
+      plan: options.wait ? plan : { ...plan, deviceTimeout: 0, memberTimeout: 0 },
+      providers,
       sources,
       clock: monotonicClock,
       version,
       build,
       announce: () => undefined,
+      showProgress: printNote,
+      afterOpening: assembleAfterOpening(),
     },
     abortOnSignals(),
   );
@@ -87,9 +96,15 @@ async function openNow(plan: Plan, options: Options): Promise<Report> {
 /** One line for each volume: facts to standard output, errors to standard error. */
 async function tell(plan: Plan, report: Report, quiet: boolean): Promise<number> {
   const outcomes: Outcome[] = report.outcome === "done" ? [] : [report.outcome ?? "failed"];
+  for (const warning of report.warnings.slice(plan.warnings.length)) printWarning(warning);
+  const told = new Set<string>();
   for (const volume of report.volumes) {
-    if (volume.error) {
-      printReportedError(volume.error);
+    if (volume.error && volume.standing === "missing") {
+      printWarning(`going on degraded: ${volume.error.reason}`);
+    } else if (volume.error) {
+      // One reason may be that of several members.
+      if (!told.has(volume.error.reason)) printReportedError(volume.error);
+      told.add(volume.error.reason);
     } else if (volume.standing === "unencrypted") {
       const error = await nothingToUnlock(volume.name, plan);
       printError(error);

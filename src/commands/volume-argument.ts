@@ -1,13 +1,18 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { parseDeviceReference } from "../config/device-reference.ts";
+import { headerThenPrompt, planLuks } from "../config/luks-plan.ts";
 import type { Plan, VolumePlan } from "../config/plan.ts";
 import { printOrigin } from "../config/problems.ts";
+import { promptOnly } from "../config/toml-sources.ts";
+import { vaultsOf } from "../config/vaults.ts";
 import { LatchkeyError } from "../system/errors.ts";
+import { kindOnDevice } from "./device-kind.ts";
 
 /**
  * The part of the plan that a person named on the command line: a volume, with the pool it belongs to; a pool; or else a
- * device (`UUID=…` or a path), which becomes a volume of its own with a question as its source.
+ * device (`UUID=…` or a path), which becomes a volume of its own with a question as its source, and what tokens lie in its
+ * header.
  * @throws LatchkeyError usage/unknown-volume
  */
 export function planFor(argument: string, whole: Plan): Plan {
@@ -24,17 +29,35 @@ export function planFor(argument: string, whole: Plan): Plan {
   return { ...plan, volumes: known, pools, ...(hasRoot ? { rootMount } : {}) };
 }
 
+/** The part with the vaults that hold its keys, and those that hold theirs: what its own sources need. */
+export function withVaults(part: Plan, whole: Plan): Plan {
+  const names = new Set(part.volumes.map(({ name }) => name));
+  for (const volume of part.volumes) {
+    for (const waiting = [...vaultsOf(volume)]; waiting.length > 0; ) {
+      const vault = whole.volumes.find(({ name }) => name === waiting[0]);
+      waiting.shift();
+      if (!vault || names.has(vault.name)) continue;
+      names.add(vault.name);
+      waiting.push(...vaultsOf(vault));
+    }
+  }
+  const vaults = whole.volumes.filter(({ name }) => names.has(name) && !part.volumes.some((own) => own.name === name));
+  return { ...part, volumes: [...part.volumes, ...vaults] };
+}
+
 function volumeAt(argument: string, plan: Plan): VolumePlan {
   const isTag = /^[A-Z]+=/.test(argument);
   if (!isTag && !argument.includes("/")) throw unknownVolume(argument, plan);
   const parsed = parseDeviceReference(isTag || isAbsolute(argument) ? argument : resolve(argument));
   if ("problem" in parsed) throw new LatchkeyError("usage/unknown-volume", `${argument}: ${parsed.problem}`);
+  const kind = kindOnDevice(parsed.value);
   return {
     name: argument,
-    kind: "bcachefs",
+    kind,
     certainty: "stated",
     devices: [parsed.value],
-    sources: [{ kind: "prompt" }],
+    sources: kind === "luks" ? headerThenPrompt : promptOnly,
+    ...(kind === "luks" ? { luks: { ...planLuks({}), isUnnamed: true } } : {}),
     isRoot: false,
     requireEncrypted: false,
     origin: { file: "command line" },

@@ -8,7 +8,7 @@ import { nameFromMountPoint } from "./volume-name.ts";
 
 /** Volumes that nobody wrote down for latchkey, but that the system is about to mount. */
 export interface FoundVolumes {
-  readonly volumes: readonly (StatedVolume & { readonly isRoot: boolean })[];
+  readonly volumes: readonly (StatedVolume & { readonly isRoot: boolean; readonly isForInitrd: boolean })[];
   readonly problems: readonly Problem[];
 }
 
@@ -73,7 +73,8 @@ function findRoot(kernel: KernelCommandLine): FoundVolumes {
     return { volumes: [], problems: [] };
   }
   const origin = kernelCommandLineOrigin;
-  return { volumes: [{ name: "root", kind: "bcachefs", certainty, devices, origin, isRoot: true }], problems: [] };
+  const root = { name: "root", kind: "bcachefs", certainty, devices, origin, isRoot: true, isForInitrd: true } as const;
+  return { volumes: [root], problems: [] };
 }
 
 /** `rootfstype=` may be a list, which the kernel tries in turn; none at all means that the device tells. */
@@ -97,8 +98,9 @@ function findMount(entry: FstabEntry, file: string): FoundVolumes {
   if ("problem" in parsed) return { volumes: [], problems: [warning(origin, undefined, `${parsed.problem}: ignored`)] };
   const name = nameFromMountPoint(entry.mountPoint);
   const isRoot = isRootMount(entry);
+  const isForInitrd = isRoot || !entry.options.includes("nofail");
   return {
-    volumes: [{ name, kind: "bcachefs", certainty: "stated", devices: parsed.value, origin, isRoot }],
+    volumes: [{ name, kind: "bcachefs", certainty: "stated", devices: parsed.value, origin, isRoot, isForInitrd }],
     problems: [],
   };
 }

@@ -116,6 +116,7 @@ function parseVolume(text: string): Parsed<StatedVolume | LeftToSystem> {
       kind: kind.kind,
       certainty: "stated",
       devices: devices.value,
+      ...(kind.kind === "luks" ? { luks: {} } : {}),
       origin: kernelCommandLineOrigin,
     },
   };

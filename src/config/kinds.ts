@@ -3,7 +3,7 @@ import { quoted } from "./parsed.ts";
 import type { VolumeKind } from "./plan.ts";
 
 /** Which kinds this version opens. A provider that joins turns its entry to true. */
-const opensKind: Readonly<Record<VolumeKind, boolean>> = { bcachefs: true, luks: false, zfs: false, zerofs: false };
+const opensKind: Readonly<Record<VolumeKind, boolean>> = { bcachefs: true, luks: true, zfs: false, zerofs: false };
 
 export type ReadKind =
   | { readonly kind: VolumeKind }

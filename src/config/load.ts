@@ -1,12 +1,14 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
 import { type Crypttab, parseCrypttab } from "./crypttab.ts";
 import { type Fstab, parseFstab } from "./fstab.ts";
 import { parseKernelCommandLine } from "./kernel-command-line.ts";
+import { parseLuksParameters } from "./luks-parameters.ts";
 import { makePlan } from "./make-plan.ts";
 import type { Plan } from "./plan.ts";
 import { type Problem, problemLine, refuseErrors } from "./problems.ts";
 import { type ReadText, readTextFile } from "./read-text.ts";
+import { cryptrootCrypttab, type MachineFacts } from "./system-luks.ts";
 import { parseToml, type TomlConfiguration } from "./toml.ts";
 
 export const configurationFolder = "/etc/latchkey";
@@ -30,6 +32,23 @@ export interface LoadOptions {
   readonly list?: (folder: string) => readonly string[];
   /** Instead of /proc/cmdline. */
   readonly kernelCommandLine?: string | undefined;
+  readonly machine?: MachineFacts;
+  /** Instead of the system's. */
+  readonly fstab?: string;
+}
+
+/**
+ * NixOS has no /etc/fstab in its initrd but names the file with the mounts of the real root in systemd's own variable for it
+ * (systemd's docs/ENVIRONMENT.md), which the units pass on.
+ */
+function fstabFile(environment: Readonly<Record<string, string | undefined>>): string {
+  const named = environment["SYSTEMD_SYSROOT_FSTAB"];
+  return named?.startsWith("/") ? named : "/etc/fstab";
+}
+
+/** os-release(5) on INITRD, and sd_booted(3). */
+function thisMachine(): MachineFacts {
+  return { inInitrd: existsSync("/etc/initrd-release"), runsSystemd: existsSync("/run/systemd/system") };
 }
 
 /**
@@ -42,6 +61,8 @@ export function loadPlan({
   read = readTextFile,
   list = listFolder,
   kernelCommandLine,
+  machine = thisMachine(),
+  fstab = fstabFile(process.env),
 }: LoadOptions): Plan {
   const problems: Problem[] = [];
   /** The file's content as data; a file that cannot be read is a problem of the plan, not of the caller. */
@@ -73,8 +94,12 @@ export function loadPlan({
   const made = makePlan({
     toml,
     kernel: parseKernelCommandLine(commandLine),
-    fstab: parsed<Fstab>("/etc/fstab", "warning", parseFstab),
-    crypttab: parsed<Crypttab>("/etc/crypttab", "warning", parseCrypttab),
+    luksParameters: parseLuksParameters(commandLine, machine.inInitrd),
+    machine,
+    fstab: parsed<Fstab>(fstab, "warning", parseFstab),
+    crypttab:
+      parsed<Crypttab>(cryptrootCrypttab, "warning", parseCrypttab) ??
+      parsed<Crypttab>("/etc/crypttab", "warning", parseCrypttab),
     tokens: new Set(
       list(configurationFolder).flatMap((name) => (name.endsWith(".jwe") ? [name.slice(0, -".jwe".length)] : [])),
     ),

@@ -1,17 +1,22 @@
 import { areBothUuids, isSameReference, printDeviceReference, withoutRepeats } from "./device-reference.ts";
-import type { DeviceReference } from "./plan.ts";
-import type { Problem } from "./problems.ts";
+import type { DeviceReference, LuksPlan } from "./plan.ts";
+import { type Problem, printOrigin } from "./problems.ts";
 import type { StatedVolume } from "./toml-volumes.ts";
 import { uniqueName } from "./volume-name.ts";
 
 /** A statement about a volume, on its way to one plan. */
 export interface Candidate extends StatedVolume {
   readonly isRoot: boolean;
+  readonly isForInitrd?: boolean;
   /** Somebody wrote it down for latchkey; otherwise latchkey found it by itself. */
   readonly isConfigured: boolean;
+  /** Present where crypttab or `rd.luks.*` names it: who makes the mapping there. */
+  readonly opener?: LuksPlan["opener"];
+  readonly isOnDemand?: boolean;
 }
 
 export interface MergedVolumes {
+  /** One whose devices were all mistyped has none. */
   readonly volumes: readonly Candidate[];
   /** For each name that was given up because two names meant one device: the name that stayed. */
   readonly renamed: ReadonlyMap<string, string>;
@@ -43,39 +48,77 @@ export function mergeVolumes(candidates: readonly Candidate[]): MergedVolumes {
         renamed.set(other.name, merged.name);
         problems.push(twoNames(merged, other));
       }
+      problems.push(...contradictions(merged, other));
       merged = together(merged, other);
     }
     volumes = volumes
       .filter((volume) => !others.includes(volume))
       .map((volume) => (volume === first ? merged : volume));
   }
-  return { volumes: volumes.filter((volume) => volume.devices.length > 0), renamed, problems };
+  return { volumes, renamed, problems };
 }
 
 function sameVolumes(volumes: readonly Candidate[], candidate: Candidate): readonly Candidate[] {
   const byDevice = volumes.filter((volume) => sharesDevice(volume.devices, candidate.devices));
-  const byName = volumes.filter((volume) => volume.isConfigured && volume.name === candidate.name);
+  const byName = volumes.filter(
+    (volume) => volume.isConfigured && volume.name === candidate.name && !areOfDifferentKinds(volume, candidate),
+  );
   if (candidate.isConfigured && !byName.every((volume) => byDevice.includes(volume))) return byName;
   if (byDevice.length > 0) return byDevice;
   return byName.filter((volume) => !areKnownToDiffer(volume.devices, candidate.devices));
 }
 
+/** What is named as a LUKS volume in crypttab is one: another kind by that name is something else, inside of it perhaps. */
+function areOfDifferentKinds(one: Candidate, other: Candidate): boolean {
+  if (one.opener === undefined && other.opener === undefined) return false;
+  return one.kind !== other.kind && one.certainty === "stated" && other.certainty === "stated";
+}
+
 function together(first: Candidate, second: Candidate): Candidate {
   const sources = first.sources ?? second.sources;
+  const luks = first.opener === undefined ? { ...second.luks, ...first.luks } : first.luks;
   return {
     ...first,
     certainty: first.certainty === "stated" ? "stated" : second.certainty,
     devices: devicesOf(first, second),
     isRoot: first.isRoot || second.isRoot,
+    isForInitrd: first.isForInitrd === true || second.isForInitrd === true,
     isConfigured: first.isConfigured || second.isConfigured,
+    ...(first.kind === "luks" && luks ? { luks } : {}),
     ...(sources === undefined ? {} : { sources }),
   };
+}
+
+/** What the system's files say of a mapping holds; what the configuration says besides must not go unheard. */
+function contradictions(first: Candidate, second: Candidate): readonly Problem[] {
+  if (first.opener === undefined) return [];
+  const where = printOrigin(first.origin);
+  const problem = (key: string, text: string): Problem => ({
+    severity: second.isConfigured ? "error" : "warning",
+    code: "config/invalid-value",
+    origin: second.origin,
+    ...(second.isConfigured ? { key: `volumes.${second.name}.${key}` } : {}),
+    text,
+  });
+  if (areOfDifferentKinds(first, second)) return [problem("kind", `${where} has this device as LUKS, and that counts`)];
+  if (!second.isConfigured) return [];
+  const [stated] = first.devices;
+  return [
+    ...(stated && areKnownToDiffer(first.devices, second.devices)
+      ? [problem("device", `it is ${printDeviceReference(stated)} in ${where}, and that counts`)]
+      : []),
+    ...(Object.keys(second.luks ?? {}).length > 0
+      ? [problem("luks", `${where} names this volume, so what is to be said of it belongs there`)]
+      : []),
+  ];
 }
 
 /** A volume whose devices were all mistyped gets those that latchkey found under its name, and keeps its sources. */
 function devicesOf(first: Candidate, second: Candidate): readonly DeviceReference[] {
   if (first.devices.length === 0) return second.devices;
-  if (!sharesDevice(first.devices, second.devices)) return first.devices;
+  // A UUID beside the path of crypttab is what the header there has to have.
+  const isSaidTwice = first.kind === "luks" && !areKnownToDiffer(first.devices, second.devices);
+  if (!isSaidTwice && !sharesDevice(first.devices, second.devices)) return first.devices;
   return withoutRepeats([...first.devices, ...second.devices]);
 }
 

@@ -1,5 +1,5 @@
 import { printDeviceReference } from "./device-reference.ts";
-import type { Plan } from "./plan.ts";
+import type { LuksPlan, Plan } from "./plan.ts";
 import { printOrigin } from "./problems.ts";
 
 /**
@@ -19,6 +19,7 @@ export function planToJson(plan: Plan) {
       allow_degraded: plan.policy.allowDegraded,
       seal_pcr_after_unlock: plan.policy.sealPcrAfterUnlock ?? null,
     },
+    remote: plan.remote ?? null,
     volumes: plan.volumes.map((volume) => ({
       name: volume.name,
       kind: volume.kind,
@@ -27,6 +28,8 @@ export function planToJson(plan: Plan) {
       sources: volume.sources.map((source) => source.kind),
       is_root: volume.isRoot,
       require_encrypted: volume.requireEncrypted,
+      on_demand: volume.isOnDemand ?? false,
+      luks: volume.luks ? luksToJson(volume.luks) : null,
       origin: printOrigin(volume.origin),
     })),
     pools: plan.pools.map(({ name, volumes, origin }) => ({ name, volumes, origin: printOrigin(origin) })),
@@ -44,5 +47,22 @@ export function planToJson(plan: Plan) {
       origin: printOrigin(origin),
     })),
     warnings: plan.warnings,
+  } as const;
+}
+
+function luksToJson(luks: LuksPlan) {
+  return {
+    opener: luks.opener,
+    header: luks.header ?? null,
+    key_slot: luks.keySlot ?? null,
+    discard: luks.allowDiscards,
+    readonly: luks.readOnly,
+    open_options: luks.openOptions,
+    tries: luks.tries ?? null,
+    key_file_offset: luks.keyFileOffset ?? null,
+    key_file_size: luks.keyFileSize ?? null,
+    device_timeout_ms: luks.deviceTimeout ?? null,
+    needs_network: luks.needsNetwork ?? false,
+    may_fail: luks.mayFail ?? false,
   } as const;
 }

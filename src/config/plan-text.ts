@@ -1,7 +1,16 @@
 import { oneLine } from "../system/errors.ts";
 import { printDeviceReference } from "./device-reference.ts";
 import { formatDuration } from "./duration.ts";
-import type { LeftToSystem, Plan, PoolPlan, RootMountPlan, VolumePlan } from "./plan.ts";
+import type {
+  LeftToSystem,
+  LuksPlan,
+  Plan,
+  PoolPlan,
+  RemotePlan,
+  RootMountPlan,
+  SourcePlan,
+  VolumePlan,
+} from "./plan.ts";
 import { printOrigin } from "./problems.ts";
 
 /** A line of a block: what, and its value; several values stand below each other. */
@@ -12,7 +21,7 @@ export function planToText(plan: Plan): string {
   const blocks = [
     block("plan", planRows(plan)),
     ...plan.volumes.map((volume) => block(`volume ${volume.name}`, volumeRows(volume))),
-    ...plan.pools.map((pool) => block(`pool ${pool.name}`, poolRows(pool))),
+    ...plan.pools.map((pool) => block(`pool ${pool.name}`, poolRows(pool, plan))),
     ...(plan.rootMount === undefined ? [] : [block("root mount", mountRows(plan.rootMount))]),
     ...(plan.leftToSystem.length === 0 ? [] : [block("left to the system", plan.leftToSystem.map(leftRow))]),
     ...(plan.warnings.length === 0 ? [] : [["warnings", ...plan.warnings.map((line) => `  ${oneLine(line)}`)]]),
@@ -28,8 +37,14 @@ function planRows(plan: Plan): readonly Row[] {
     ["members", `further ones waited for up to ${formatDuration(plan.memberTimeout)}, ${missingMembers(plan)}`],
   ];
   if (plan.volumes.length === 0) rows.unshift(["volumes", "none: there is nothing for latchkey to open"]);
+  if (plan.remote) rows.push(["remote", remoteText(plan.remote)]);
   if (plan.debug) rows.push(["debug", "on"]);
   return rows;
+}
+
+function remoteText({ start, server, network, port }: RemotePlan): string {
+  const when = start === "always" ? "from the start" : "with the question";
+  return `ssh on port ${port} ${when}, server ${server}, network ${network}`;
 }
 
 function missingMembers({ policy }: Plan): string {
@@ -37,20 +52,53 @@ function missingMembers({ policy }: Plan): string {
 }
 
 function volumeRows(volume: VolumePlan): readonly Row[] {
-  const { kind, certainty, devices, sources, isRoot, requireEncrypted, origin } = volume;
+  const { kind, certainty, devices, sources, isRoot, requireEncrypted, luks, isOnDemand, origin } = volume;
   return [
     ["kind", certainty === "stated" ? kind : `${kind}, if the device holds one`],
     ["device", ...devices.map(printDeviceReference)],
-    ["sources", sources.map((source) => source.kind).join(", ")],
+    ["sources", sources.map(sourceText).join(", ")],
+    ...(luks ? luksRows(luks) : []),
+    ...(isOnDemand ? ([["at boot", "left alone: it is opened when somebody asks for it"]] as const) : []),
     ["unencrypted", requireEncrypted ? "refused" : "accepted"],
     ...(isRoot ? ([["mounted as", "the root filesystem"]] as const) : []),
     ["named in", printOrigin(origin)],
   ];
 }
 
-function poolRows({ volumes, origin }: PoolPlan): readonly Row[] {
+function sourceText(source: SourcePlan): string {
+  switch (source.kind) {
+    case "clevis":
+      return source.inHeader === "if-any" ? "clevis if the header has a token" : source.kind;
+    case "usb":
+      return `usb ${source.place.by === "filesystem" ? source.place.uuid : source.place.partuuid}`;
+    case "keyfile":
+      return `keyfile ${source.path}`;
+    case "vault":
+      return `vault ${source.volume}`;
+    default:
+      return source.kind;
+  }
+}
+
+function luksRows({ opener, header, keySlot, allowDiscards, readOnly, openOptions }: LuksPlan): readonly Row[] {
+  const mapping = [
+    ...(header === undefined ? [] : [`header ${header}`]),
+    ...(keySlot === undefined ? [] : [`key slot ${keySlot} only`]),
+    ...(allowDiscards ? ["discards passed on"] : []),
+    ...(readOnly ? ["read-only"] : []),
+    ...openOptions,
+  ];
+  return [
+    ["opened by", opener === "systemd" ? "systemd-cryptsetup, with the key from latchkey" : "latchkey"],
+    ...(mapping.length === 0 ? [] : ([["mapping", mapping.join(", ")]] as const)),
+  ];
+}
+
+function poolRows({ volumes, origin }: PoolPlan, { policy }: Plan): readonly Row[] {
   return [
     ["volumes", volumes.join(", ")],
+    ["opened", "when every member has accepted the same credential, together or not at all"],
+    ["without one", policy.allowDegraded ? "opened all the same (degraded)" : "not opened"],
     ["named in", printOrigin(origin)],
   ];
 }

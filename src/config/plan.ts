@@ -16,6 +16,7 @@ export interface Origin {
 /** A way to get a credential, with the settings of that way. A source that joins adds its own variant. */
 export type SourcePlan =
   | { readonly kind: "prompt" }
+  | { readonly kind: "remote" }
   | {
       readonly kind: "clevis";
       /** The token's file; where none is named, /etc/latchkey/NAME.jwe. */
@@ -24,7 +25,52 @@ export type SourcePlan =
       readonly authority?: string;
       /** Milliseconds until the source gives up; servers that do not answer are tried again until then. */
       readonly timeout: number;
-    };
+      /**
+       * The tokens lie in the LUKS2 header. `if-any`: nobody asked for it, so a header without tokens is no failure.
+       */
+      readonly inHeader?: "required" | "if-any";
+    }
+  | UsbPlan
+  | KeyFilePlan
+  | VaultPlan;
+
+/** How the bytes of a key file become the key; src/sources/key-format.ts has the rules. */
+export type KeyFormat = "raw" | "hex" | "text";
+
+/** A key on a stick: which one, where on it, and what the key must be. */
+export interface UsbPlan {
+  readonly kind: "usb";
+  readonly place:
+    | { readonly by: "filesystem"; readonly uuid: string; readonly path: string }
+    /** On the bare partition; in bytes. */
+    | { readonly by: "partition"; readonly partuuid: string; readonly offset: number; readonly size: number };
+  /** Over the bytes read, before `format` is applied: 64 hexadecimal digits in lower case. */
+  readonly sha256: string;
+  /** Where nothing is said it depends on what the key is for. */
+  readonly format?: KeyFormat;
+  /** A disk that is neither removable nor on a USB bus will do, too. */
+  readonly anyBus: boolean;
+  /** Milliseconds until the stick counts as absent; it is waited for all the same. */
+  readonly timeout: number;
+}
+
+/** A key file in the initrd. */
+export interface KeyFilePlan {
+  readonly kind: "keyfile";
+  readonly path: string;
+  readonly format?: KeyFormat;
+}
+
+/** A key file on another volume, which is opened before. */
+export interface VaultPlan {
+  readonly kind: "vault";
+  readonly volume: string;
+  readonly path: string;
+  readonly sha256: string;
+  readonly format?: KeyFormat;
+  /** Milliseconds until the volume counts as not open; it is waited for all the same. */
+  readonly timeout: number;
+}
 
 /**
  * `stated`: somebody wrote down that the devices hold this kind, so anything else there is an error.
@@ -33,21 +79,47 @@ export type SourcePlan =
  */
 export type Certainty = "stated" | "if-bcachefs";
 
-/** What only LUKS has: from crypttab's options, `rd.luks.*`, or the table `volumes.NAME.luks`. */
-export interface LuksPlan {
-  /** A detached header: a file or a device. */
+/** What is said of a LUKS volume in crypttab's options, `rd.luks.*`, or the table `volumes.NAME.luks`; nothing is required. */
+export interface LuksSettings {
+  /** A detached header: the path of a file or device, or a tag as in fstab (`UUID=…`). */
   readonly header?: string;
+  /** What the header's UUID has to be, where the device is not named by it. */
+  readonly uuid?: string;
   /** Only this key slot is tried. */
   readonly keySlot?: number;
+  readonly allowDiscards?: boolean;
+  readonly readOnly?: boolean;
+  /** Options of cryptsetup open for the mapping that change no key: `--perf-no_read_workqueue` and the like. */
+  readonly openOptions?: readonly string[];
+  /** Wrong answers to a question until nobody is asked any longer; without limit where nothing is said. */
+  readonly tries?: number;
+  /** Octets of a key file that are skipped, and how many count: for a source that reads one. */
+  readonly keyFileOffset?: number;
+  readonly keyFileSize?: number;
+  /** Milliseconds to wait for the device, instead of the plan's. */
+  readonly deviceTimeout?: number;
+  /** The device comes over the network (`_netdev`). */
+  readonly needsNetwork?: boolean;
+  /** A boot goes on without it (`nofail`). */
+  readonly mayFail?: boolean;
+  /** crypttab says that an initrd is to have it (`x-initrd.attach`, `initramfs`). */
+  readonly isWantedInInitrd?: boolean;
+}
+
+/** What only LUKS has, all of it decided. */
+export interface LuksPlan extends LuksSettings {
   readonly allowDiscards: boolean;
   readonly readOnly: boolean;
-  /** Options of cryptsetup open for the mapping that change no key: `--perf-no_read_workqueue` and the like. */
   readonly openOptions: readonly string[];
   /**
    * Who makes the mapping. `systemd`: systemd-cryptsetup@NAME.service does, and asks latchkey for the key at the socket
    * /run/cryptsetup-keys.d/NAME.key. `latchkey`: nobody else is about to.
    */
   readonly opener: "systemd" | "latchkey";
+  /** crypttab or the kernel command line names it. */
+  readonly isNamedBySystem?: true;
+  /** Nobody gave the mapping a name: then it is `luks-UUID`, as systemd and udisks name it. */
+  readonly isUnnamed?: true;
 }
 
 export interface VolumePlan {
@@ -60,6 +132,8 @@ export interface VolumePlan {
   readonly sources: readonly SourcePlan[];
   /** This volume holds the root filesystem that the initrd is about to mount. */
   readonly isRoot: boolean;
+  /** The system's own files want it open before the initrd hands over: fstab, crypttab, `rd.luks.*`; not with `nofail`. */
+  readonly isForInitrd?: boolean;
   /**
    * When it turns up unencrypted it is refused. True for what the configuration names, unless the policy says otherwise;
    * false for what latchkey found by itself, or installing it would stop every machine whose bcachefs is not encrypted.
@@ -67,6 +141,8 @@ export interface VolumePlan {
   readonly requireEncrypted: boolean;
   /** Present for kind `luks`. */
   readonly luks?: LuksPlan;
+  /** Not opened at boot but when somebody asks for it by its name: crypttab's `noauto`. */
+  readonly isOnDemand?: true;
   readonly origin: Origin;
 }
 
@@ -101,6 +177,16 @@ export interface PolicyPlan {
   readonly sealPcrAfterUnlock?: number;
 }
 
+/** How a person gets in over SSH: the table `[remote]`, for all volumes that have the source. */
+export interface RemotePlan {
+  /** `fallback`: the SSH server comes up with the question; `always`: with the boot, and takes answers at once. */
+  readonly start: "fallback" | "always";
+  readonly server: "auto" | "openssh" | "dropbear";
+  /** `dhcp`, or what a kernel parameter `ip=` says; one on the kernel command line wins. */
+  readonly network: string;
+  readonly port: number;
+}
+
 export interface Plan {
   /** `rd.latchkey=0` turns everything off. */
   readonly enabled: boolean;
@@ -112,6 +198,8 @@ export interface Plan {
   /** Milliseconds to wait for the other members once one is there. */
   readonly memberTimeout: number;
   readonly policy: PolicyPlan;
+  /** Present when there is a table `[remote]`, or a volume has that source. */
+  readonly remote?: RemotePlan;
   /** The TPM as a TCTI string; where none is named, the first /dev/tpmrm?. TPM2TOOLS_TCTI in the environment wins. */
   readonly tpm?: string;
   readonly volumes: readonly VolumePlan[];

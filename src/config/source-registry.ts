@@ -1,5 +1,7 @@
 import { z } from "zod";
-import type { SourceKind, SourcePlan } from "./plan.ts";
+import { keyfile, usb, vault } from "./key-sources.ts";
+import type { SourceKind, SourcePlan, VolumeKind } from "./plan.ts";
+import type { Problem } from "./problems.ts";
 import { duration } from "./toml-values.ts";
 
 /**
@@ -13,6 +15,18 @@ export interface SourceEntry {
    * sticks). Each schema names its own errors in words; keys it does not know are errors too.
    */
   readonly settings: z.ZodType<readonly SourcePlan[]>;
+  /** A list of so many tables will do, too, each read by itself: two sticks. */
+  readonly mostTables?: number;
+  /** What is to be said of settings that are understood. An error leaves them out. */
+  readonly judge?: (plan: SourcePlan, kind: VolumeKind | undefined) => Remark | undefined;
+}
+
+export interface Remark {
+  readonly severity: Problem["severity"];
+  readonly code: Problem["code"];
+  /** The key within the table of the source. */
+  readonly key?: string;
+  readonly text: string;
 }
 
 const prompt: SourceEntry = {
@@ -58,7 +72,14 @@ const clevis: SourceEntry = {
     ]),
 };
 
-export const sourcesOfThisVersion: readonly SourceEntry[] = [clevis, prompt];
+const remote: SourceEntry = {
+  kind: "remote",
+  settings: z
+    .undefined({ error: "remote has no settings for one volume: they stand in the table [remote]" })
+    .transform((): readonly SourcePlan[] => [{ kind: "remote" }]),
+};
 
-/** Every source that latchkey is to have (design): a name that is here but not above is no spelling mistake. */
+export const sourcesOfThisVersion: readonly SourceEntry[] = [clevis, usb, keyfile, vault, prompt, remote];
+
+/** In the order in which messages name them. */
 export const allSourceKinds: readonly SourceKind[] = ["clevis", "usb", "keyfile", "prompt", "remote", "vault"];

@@ -1,7 +1,7 @@
 import { suggestion } from "./nearest.ts";
 import { quoted } from "./parsed.ts";
-import type { SourcePlan } from "./plan.ts";
-import { allSourceKinds, type SourceEntry } from "./source-registry.ts";
+import type { SourcePlan, VolumeKind } from "./plan.ts";
+import { allSourceKinds, type Remark, type SourceEntry } from "./source-registry.ts";
 import type { KeyPath } from "./toml-lines.ts";
 import { type Document, originOf, printKey, wrong } from "./toml-table.ts";
 
@@ -16,6 +16,8 @@ export interface VolumeSources {
   /** The tables of the sources, by name: `usb = {…}`. */
   readonly tables: ReadonlyMap<string, unknown>;
   readonly path: KeyPath;
+  /** Of the volume, where it is known. */
+  readonly kind?: VolumeKind | undefined;
 }
 
 /**
@@ -23,18 +25,14 @@ export interface VolumeSources {
  * all unusable is asked for, since a boot without any question would be worse than one without latchkey.
  */
 export function readSources(
-  { names, tables, path }: VolumeSources,
+  { names, tables, path, kind: volumeKind }: VolumeSources,
   registry: readonly SourceEntry[],
   document: Document,
 ): readonly SourcePlan[] | undefined {
   const listPath = [...path, "sources"];
   for (const kind of tables.keys()) {
     if (names?.includes(kind)) continue;
-    if (registry.some((entry) => entry.kind === kind)) {
-      wrong(document, [...path, kind], `set up here, but not named in ${printKey(listPath)}`);
-    } else {
-      notInThisVersion(document, [...path, kind], kind);
-    }
+    wrong(document, [...path, kind], `set up here, but not named in ${printKey(listPath)}`);
   }
   if (names === undefined) return undefined;
   if (names.length === 0) wrong(document, listPath, "names no source");
@@ -48,7 +46,12 @@ export function readSources(
       return [];
     }
     seen.add(name);
-    return readSource(name, namePath, [...path, name], tables.get(name), registry, document);
+    const plansOfSource = readSource(name, namePath, [...path, name], tables.get(name), registry, document);
+    return plansOfSource.flatMap(({ plan, path: planPath }) => {
+      const remark = registry.find((entry) => entry.kind === name)?.judge?.(plan, volumeKind);
+      if (remark) note(remark, planPath, document);
+      return remark?.severity === "error" ? [] : [plan];
+    });
   });
   if (plans.length > 0) return plans;
   document.problems.add({
@@ -68,24 +71,44 @@ function readSource(
   table: unknown,
   registry: readonly SourceEntry[],
   document: Document,
-): readonly SourcePlan[] {
+): readonly PlanAt[] {
   const entry = registry.find(({ kind }) => kind === name);
-  if (entry) {
-    const outcome = entry.settings.safeParse(table);
-    if (outcome.success) return outcome.data;
-    for (const issue of outcome.error.issues) {
-      const steps = issue.path.map((step) => (typeof step === "symbol" ? step.toString() : step));
-      wrong(document, [...tablePath, ...steps], issue.message);
-    }
-  } else if (allSourceKinds.some((kind) => kind === name)) {
-    notInThisVersion(document, namePath, name);
-  } else {
+  if (!entry) {
     const hint = `${suggestion(name, allSourceKinds)}: known are ${allSourceKinds.join(", ")}`;
     wrong(document, namePath, `no such source ${quoted(name)}${hint}`);
+    return [];
+  }
+  if (table === undefined) return readSettings(entry, table, namePath, document, `${name}: `);
+  const most = entry.mostTables;
+  if (most === undefined || !Array.isArray(table)) return readSettings(entry, table, tablePath, document);
+  if (table.length === 0) wrong(document, tablePath, "the list is empty");
+  if (table.length > most) wrong(document, tablePath, `more than ${most} of them`);
+  return table.slice(0, most).flatMap((one, index) => readSettings(entry, one, [...tablePath, index], document));
+}
+
+/** A source with its settings, and where those stand. */
+interface PlanAt {
+  readonly plan: SourcePlan;
+  readonly path: KeyPath;
+}
+
+function readSettings(
+  entry: SourceEntry,
+  table: unknown,
+  path: KeyPath,
+  document: Document,
+  who = "",
+): readonly PlanAt[] {
+  const outcome = entry.settings.safeParse(table);
+  if (outcome.success) return outcome.data.map((plan) => ({ plan, path }));
+  for (const issue of outcome.error.issues) {
+    const steps = issue.path.map((step) => (typeof step === "symbol" ? step.toString() : step));
+    wrong(document, [...path, ...steps], `${who}${issue.message}`);
   }
   return [];
 }
 
-function notInThisVersion(document: Document, path: KeyPath, kind: string): void {
-  wrong(document, path, `this version of latchkey has no source "${kind}"`, "config/not-in-this-version");
+function note({ severity, code, key, text }: Remark, path: KeyPath, document: Document): void {
+  const keyPath = key === undefined ? path : [...path, key];
+  document.problems.add({ severity, code, origin: originOf(document, keyPath), key: printKey(keyPath), text });
 }

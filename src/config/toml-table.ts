@@ -6,10 +6,10 @@ import type { Origin } from "./plan.ts";
 import type { ProblemList } from "./problems.ts";
 import type { KeyLines, KeyPath } from "./toml-lines.ts";
 
-/** The schema of each key that a table may have; `later` for one that latchkey is to have and this version has not. */
-export type Shape = Readonly<Record<string, z.ZodType | "later">>;
+/** The schema of each key that a table may have. */
+export type Shape = Readonly<Record<string, z.ZodType>>;
 export type ReadTable<S extends Shape> = {
-  readonly [K in keyof S]?: S[K] extends z.ZodType ? z.output<S[K]> : never;
+  readonly [K in keyof S]?: z.output<S[K]>;
 };
 
 /** What reading a document takes along: where it is from, where its keys are, what was wrong so far. */
@@ -34,15 +34,6 @@ export function readTable<S extends Shape>(value: unknown, shape: S, path: KeyPa
     if (schema === undefined) {
       if (document.problems.isFull) continue;
       wrong(document, [...path, key], `unknown key${suggestion(key, Object.keys(shape))}`, "config/unknown-key");
-      continue;
-    }
-    if (schema === "later") {
-      wrong(
-        document,
-        [...path, key],
-        "this version of latchkey does not have this setting",
-        "config/not-in-this-version",
-      );
       continue;
     }
     const outcome = schema.safeParse(content);

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { maxMembers, parseDeviceList, volumeUuidProblem, withoutRepeats } from "./device-reference.ts";
 import { readKind } from "./kinds.ts";
-import type { Certainty, DeviceReference, LeftToSystem, Origin, SourcePlan, VolumeKind } from "./plan.ts";
+import type { Certainty, DeviceReference, LeftToSystem, LuksSettings, Origin, SourcePlan, VolumeKind } from "./plan.ts";
 import { allSourceKinds, type SourceEntry } from "./source-registry.ts";
 import type { KeyPath } from "./toml-lines.ts";
+import { readLuksTable } from "./toml-luks.ts";
 import { readSources } from "./toml-sources.ts";
 import { type Document, isTable, originOf, readTable, wrong } from "./toml-table.ts";
 import { parseVolumeName } from "./volume-name.ts";
@@ -17,6 +18,8 @@ export interface StatedVolume {
   readonly devices: readonly DeviceReference[];
   /** Left out where the place that names the volume cannot say it. */
   readonly sources?: readonly SourcePlan[] | undefined;
+  /** Present for kind `luks`. */
+  readonly luks?: LuksSettings;
   readonly origin: Origin;
 }
 
@@ -34,6 +37,7 @@ const volumeShape = {
   kind: text("a kind"),
   device: oneOrMany("a device"),
   sources: z.array(text("the name of a source"), { error: "expected a list of names of sources" }),
+  luks: z.unknown(),
   // A source's table is read by the source's own schema, when it is known which sources the volume has.
   ...Object.fromEntries(allSourceKinds.map((kind) => [kind, z.unknown()] as const)),
 };
@@ -79,19 +83,35 @@ function readVolume(
   const given = (key: string): boolean => Object.hasOwn(content, key);
 
   const kind = readKind(table.kind ?? "");
+  const isLuks = "kind" in kind && kind.kind === "luks";
   if (!given("kind")) wrong(document, [...path, "kind"], 'missing (for example kind = "bcachefs")');
   else if ("later" in kind) wrong(document, [...path, "kind"], kind.problem, "config/not-in-this-version");
   else if ("problem" in kind && table.kind !== undefined) wrong(document, [...path, "kind"], kind.problem);
 
-  if (!given("device")) wrong(document, [...path, "device"], 'missing (for example device = "UUID=…")');
+  // A LUKS volume's device stands in crypttab; whether it does is for whoever reads that.
+  if (!given("device") && !isLuks) wrong(document, [...path, "device"], 'missing (for example device = "UUID=…")');
   const devices = table.device === undefined ? [] : readDevices(table.device, [...path, "device"], document);
   const tables = new Map(Object.entries(content).filter(([key]) => allSourceKinds.some((source) => source === key)));
-  const sources = readSources({ names: table.sources, tables, path }, registry, document);
+  const kindOfVolume = "kind" in kind ? kind.kind : undefined;
+  const sources = readSources({ names: table.sources, tables, path, kind: kindOfVolume }, registry, document);
+
+  if (given("luks") && "kind" in kind && !isLuks)
+    wrong(document, [...path, "luks"], `a ${kind.kind} volume has no such table`);
+  const luks = isLuks ? { luks: given("luks") ? readLuksTable(table.luks, [...path, "luks"], document) : {} } : {};
+  if (isLuks && devices.length > 1) wrong(document, [...path, "device"], "a LUKS volume has one device");
 
   if ("later" in kind) return { name, reason: kind.problem, origin };
   // At boot a kind that was mistyped must not cost the volume: the device itself tells whether it is a bcachefs.
   return "kind" in kind
-    ? { name, kind: kind.kind, certainty: "stated", devices, sources, origin }
+    ? {
+        name,
+        kind: kind.kind,
+        certainty: "stated",
+        devices: isLuks ? devices.slice(0, 1) : devices,
+        sources,
+        ...luks,
+        origin,
+      }
     : { name, kind: "bcachefs", certainty: "if-bcachefs", devices, sources, origin };
 }
 

@@ -1,9 +1,10 @@
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
-import type { LeftToSystem, PoolPlan } from "./plan.ts";
+import type { LeftToSystem, PoolPlan, RemotePlan } from "./plan.ts";
 import { type Problem, ProblemList } from "./problems.ts";
 import { type SourceEntry, sourcesOfThisVersion } from "./source-registry.ts";
 import { locateKeys } from "./toml-lines.ts";
+import { readRemote } from "./toml-remote.ts";
 import { type Document, isTable, originOf, readTable, wrong } from "./toml-table.ts";
 import { duration, pcrNumber, yesOrNo } from "./toml-values.ts";
 import { readVolumes, type StatedVolume } from "./toml-volumes.ts";
@@ -20,6 +21,8 @@ export interface TomlConfiguration {
   readonly allowDegraded?: boolean;
   readonly tpm?: string;
   readonly sealPcrAfterUnlock?: number;
+  /** Present when there is a table `[remote]`. */
+  readonly remote?: RemotePlan;
   readonly volumes: readonly StatedVolume[];
   readonly leftToSystem: readonly LeftToSystem[];
   readonly pools: readonly PoolPlan[];
@@ -38,7 +41,7 @@ const topShape = {
   pools: z.unknown(),
   policy: z.unknown(),
   tpm: z.string({ error: 'expected a TCTI string in quotes, like "device:/dev/tpmrm0"' }),
-  remote: "later",
+  remote: z.unknown(),
 } as const;
 const policyShape = { require_encrypted: yesOrNo, allow_degraded: yesOrNo, seal_pcr_after_unlock: pcrNumber } as const;
 const poolShape = {
@@ -69,6 +72,7 @@ export function parseToml(
     ...(policy.allow_degraded === undefined ? {} : { allowDegraded: policy.allow_degraded }),
     ...(top.tpm === undefined ? {} : { tpm: top.tpm }),
     ...(policy.seal_pcr_after_unlock === undefined ? {} : { sealPcrAfterUnlock: policy.seal_pcr_after_unlock }),
+    ...(top.remote === undefined ? {} : { remote: readRemote(top.remote, document) }),
     volumes,
     leftToSystem,
     pools,

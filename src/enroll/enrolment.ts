@@ -9,6 +9,7 @@ import type { ClevisTools } from "../sources/clevis/tools.ts";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import type { Tpm } from "../tpm2/tpm.ts";
+import { provenPassphrase } from "./passphrase.ts";
 import type { Person } from "./person.ts";
 import { proveToken } from "./prove-token.ts";
 import { proveRecoveryKey } from "./recovery-dialogue.ts";
@@ -18,6 +19,7 @@ import { describeStep, type Step } from "./steps.ts";
 import { proveOn, type Target } from "./target.ts";
 import { storeToken } from "./token-store.ts";
 import { trustedAdvertisement } from "./trust.ts";
+import { type Undo, undoAll } from "./undo.ts";
 
 export interface EnrolmentMeans {
   readonly target: Target;
@@ -44,8 +46,6 @@ export interface Enrolled {
 
 /** `clevis luks bind` takes as many random octets. */
 const KEY_OCTETS = 40;
-/** Times a person may mistype the passphrase. */
-const PASSPHRASE_TRIES = 3;
 
 const neverAborted = new AbortController().signal;
 
@@ -63,13 +63,6 @@ export async function runEnrolment(steps: readonly Step[], means: EnrolmentMeans
     throw await enrolment.undone(error);
   }
   return enrolment.result;
-}
-
-interface Undo {
-  readonly what: string;
-  /** For a person, if it cannot be done here. */
-  readonly command: string;
-  run(): Promise<void>;
 }
 
 class Enrolment implements Disposable {
@@ -148,19 +141,7 @@ class Enrolment implements Disposable {
 
   /** Takes out again what this run put in, the last first. @returns the error to end with */
   async undone(error: LatchkeyError): Promise<LatchkeyError> {
-    const left: { readonly why: string; readonly command: string }[] = [];
-    for (const { what, command, run } of this.#undos.toReversed()) {
-      this.#means.say(`undo: ${what}`);
-      try {
-        await run();
-      } catch (thrown) {
-        left.push({ why: `${what} failed: ${asLatchkeyError(thrown).message}`, command });
-      }
-    }
-    if (left.length === 0) return error;
-    const message = [error.message, ...left.map(({ why }) => why)].join("; and ");
-    const hint = `take it out by hand: ${left.map(({ command }) => command).join(" && ")}`;
-    return new LatchkeyError("enroll/left-behind", message, { hint, cause: error });
+    return await undoAll(this.#undos, error, (line) => this.#means.say(line));
   }
 
   [Symbol.dispose](): void {
@@ -183,28 +164,8 @@ class Enrolment implements Disposable {
   }
 
   async #provePassphrase(): Promise<void> {
-    const { target, passphrase, signal } = this.#means;
-    for (let tries = 1; ; tries += 1) {
-      const secret = passphrase ?? (await this.#askPassphrase());
-      try {
-        await proveOn(target, secret, signal);
-        this.#passphrase = secret;
-        if (target.kind === "bcachefs") this.#secret = secret;
-        return;
-      } catch (thrown) {
-        const isWrong = thrown instanceof LatchkeyError && thrown.outcome === "wrong-credential";
-        if (!isWrong || passphrase || tries >= PASSPHRASE_TRIES) throw thrown;
-        this.#means.say(`  ${thrown.message}`);
-      }
-    }
-  }
-
-  async #askPassphrase(): Promise<SecretBytes> {
-    const { target, person, signal } = this.#means;
-    const where = target.kind === "luks2" ? target.facts.device : target.facts.description;
-    const answer = await person.askSecret(`Passphrase for ${target.facts.name} (${where})`, signal);
-    if (!answer) throw new LatchkeyError("prompt/cancelled", `${target.facts.name}: no passphrase was given`);
-    return this.#scope.use(answer);
+    this.#passphrase = await provenPassphrase(this.#means, this.#scope);
+    if (this.#means.target.kind === "bcachefs") this.#secret = this.#passphrase;
   }
 
   async #addSlot(device: Luks2Device, slot: number): Promise<void> {

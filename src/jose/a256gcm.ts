@@ -1,7 +1,6 @@
-import { randomFillSync, timingSafeEqual } from "node:crypto";
+import { Aes } from "../system/aes.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
-import { Aes256 } from "./aes256.ts";
 import { encodeBase64url } from "./base64url.ts";
 import { Ghash } from "./ghash.ts";
 import { type JsonObject, sortedJson } from "./json.ts";
@@ -20,7 +19,7 @@ const BLOCK_BYTES = 16;
 export function decryptA256gcm(key: SecretBytes, jwe: Jwe): SecretBytes {
   using gcm = new Gcm(key, jwe.iv);
   const tag = gcm.tag(asciiBytes(jwe.encodedHeader), jwe.ciphertext);
-  if (tag.length !== jwe.tag.length || !timingSafeEqual(tag, jwe.tag)) {
+  if (tag.length !== jwe.tag.length || !crypto.timingSafeEqual(tag, jwe.tag)) {
     throw new LatchkeyError("token/tag-mismatch", "the token's tag does not hold: it was altered or damaged");
   }
   const plaintext = SecretBytes.allocate(jwe.ciphertext.length);
@@ -31,7 +30,7 @@ export function decryptA256gcm(key: SecretBytes, jwe: Jwe): SecretBytes {
 /** A compact JWE with this header, whose content key is agreed on outside: its second part is empty. */
 export function encryptA256gcm(key: SecretBytes, header: JsonObject, plaintext: SecretBytes): string {
   const encodedHeader = encodeBase64url(new TextEncoder().encode(sortedJson(header)));
-  const iv = randomFillSync(new Uint8Array(IV_BYTES));
+  const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
   using gcm = new Gcm(key, iv);
   const ciphertext = new Uint8Array(plaintext.length);
   gcm.crypt(plaintext.bytes, ciphertext);
@@ -41,21 +40,21 @@ export function encryptA256gcm(key: SecretBytes, header: JsonObject, plaintext: 
 
 /** AES-256-GCM for one key and one iv of 96 bits (NIST SP 800-38D section 7). */
 class Gcm implements Disposable {
-  readonly #aes: Aes256;
+  readonly #aes: Aes;
   readonly #ghash: Ghash;
   readonly #pages: SecretBytes;
   /** The counter block, encrypted in place: key stream. */
-  readonly #block: Uint32Array;
+  readonly #block: Int32Array;
   readonly #iv: DataView;
 
   constructor(key: SecretBytes, iv: Uint8Array) {
     if (key.length !== KEY_BYTES) {
       throw malformed(`the content key has ${key.length} bytes, and A256GCM needs ${KEY_BYTES}`);
     }
-    this.#aes = new Aes256(key.bytes);
+    this.#aes = new Aes(key.bytes);
     this.#pages = SecretBytes.allocate(BLOCK_BYTES);
     const { buffer, byteOffset } = this.#pages.bytes;
-    this.#block = new Uint32Array(buffer, byteOffset, BLOCK_BYTES / Uint32Array.BYTES_PER_ELEMENT);
+    this.#block = new Int32Array(buffer, byteOffset, BLOCK_BYTES / Int32Array.BYTES_PER_ELEMENT);
     this.#aes.encrypt(this.#block); // of zeros: H
     this.#ghash = new Ghash(this.#block);
     this.#iv = new DataView(iv.buffer, iv.byteOffset, IV_BYTES);
@@ -68,7 +67,7 @@ class Gcm implements Disposable {
     const hash = this.#ghash.finish(authenticated.length, ciphertext.length);
     this.#keyStream(1);
     const tag = new DataView(new ArrayBuffer(BLOCK_BYTES));
-    for (const [word, value] of hash.entries()) tag.setUint32(4 * word, value ^ (this.#block[word] ?? 0));
+    for (const [word, value] of hash.entries()) tag.setInt32(4 * word, value ^ (this.#block[word] ?? 0));
     return new Uint8Array(tag.buffer);
   }
 
@@ -91,7 +90,7 @@ class Gcm implements Disposable {
   }
 
   #keyStream(counter: number): void {
-    for (let word = 0; word < 3; word += 1) this.#block[word] = this.#iv.getUint32(4 * word);
+    for (let word = 0; word < 3; word += 1) this.#block[word] = this.#iv.getInt32(4 * word);
     this.#block[3] = counter;
     this.#aes.encrypt(this.#block);
   }

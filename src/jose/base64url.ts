@@ -1,3 +1,4 @@
+import type { LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import { malformed } from "./malformed.ts";
 
@@ -5,22 +6,29 @@ const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const NOT_IN_ALPHABET = 64;
 
 const codeToSextet = new Uint8Array(256).fill(NOT_IN_ALPHABET);
-const sextetToCode = new Uint8Array(64);
-for (const [sextet, character] of [...ALPHABET].entries()) {
-  codeToSextet[character.charCodeAt(0)] = sextet;
-  sextetToCode[sextet] = character.charCodeAt(0);
-}
+const sextetToCode = new TextEncoder().encode(ALPHABET);
+for (let sextet = 0; sextet < ALPHABET.length; sextet += 1) codeToSextet[ALPHABET.charCodeAt(sextet)] = sextet;
 
 /**
  * Base64url without padding (RFC 4648 section 5, RFC 7515 section 2), strictly: no other alphabet, no white space, and no
  * bits left over in the last character, so that one value has one spelling. For public values only.
  */
 export function decodeBase64url(text: string, what: string): Uint8Array<ArrayBuffer> {
-  if (!/^[A-Za-z0-9_-]*$/.test(text)) throw notBase64url(what);
-  const bytes = new Uint8Array(decodedLength(text.length, what));
-  bytes.set(Buffer.from(text, "base64url"));
-  checkLastCharacter(text.length, text.charCodeAt(text.length - 1), what);
+  const bytes = new Uint8Array(Buffer.from(text, "base64url")); // takes what it can make sense of
+  if (encodeBase64url(bytes) !== text) throw whyNot(text, what);
   return bytes;
+}
+
+function whyNot(text: string, what: string): LatchkeyError {
+  try {
+    if (/^[A-Za-z0-9_-]*$/.test(text)) {
+      decodedLength(text.length, what);
+      checkLastCharacter(text.length, text.charCodeAt(text.length - 1), what);
+    }
+  } catch (reason) {
+    return reason as LatchkeyError;
+  }
+  return notBase64url(what);
 }
 
 /** For public values only. */
@@ -78,6 +86,6 @@ function checkLastCharacter(characters: number, last: number, what: string): voi
   if (((codeToSextet[last] ?? 0) & unusedBits) !== 0) throw malformed(`${what} ends in bits that mean nothing`);
 }
 
-function notBase64url(what: string) {
+function notBase64url(what: string): LatchkeyError {
   return malformed(`${what} is not base64url`);
 }

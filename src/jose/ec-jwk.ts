@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { decodeBase64url, encodeBase64url } from "./base64url.ts";
 import { type Curve, curveNamed, isOnCurve, toBigInt } from "./curves.ts";
 import { isJsonObject, type JsonObject, member, stringMember } from "./json.ts";
@@ -47,9 +46,7 @@ export type ThumbprintHash = "sha256" | "sha1";
 
 /** RFC 7638: the hash of the required members in alphabetical order without spaces. */
 export function thumbprint(key: EcPublicKey, hash: ThumbprintHash = "sha256"): string {
-  return createHash(hash)
-    .update(JSON.stringify(ecPublicJwk(key)))
-    .digest("base64url");
+  return new Bun.CryptoHasher(hash).update(JSON.stringify(ecPublicJwk(key))).digest("base64url");
 }
 
 /** `key_ops` (RFC 7517 section 4.3); empty where there is none. */

@@ -4,7 +4,7 @@ const WORDS = 4;
 const BLOCK_BYTES = 16;
 
 /** What the four bits that fall out at the end bring back at the front: x¹²⁸ is 1 + x + x² + x⁷. */
-const reduction = Uint32Array.from({ length: 16 }, (_, nibble) =>
+const reduction = Int32Array.from({ length: 16 }, (_, nibble) =>
   [0, 1, 2, 3].reduce((sum, bit) => (nibble & (8 >> bit) ? sum ^ (0xe100_0000 >>> bit) : sum), 0),
 );
 
@@ -15,15 +15,15 @@ const reduction = Uint32Array.from({ length: 16 }, (_, nibble) =>
 export class Ghash implements Disposable {
   readonly #pages: SecretBytes;
   /** By nibble, four words each. The first bit of a block, and of a nibble, is the coefficient of x⁰. */
-  readonly #multiples: Uint32Array;
-  readonly #sum: Uint32Array;
+  readonly #multiples: Int32Array;
+  readonly #sum: Int32Array;
 
   /** @param h four big-endian words */
-  constructor(h: Uint32Array) {
-    this.#pages = SecretBytes.allocate(17 * WORDS * Uint32Array.BYTES_PER_ELEMENT);
+  constructor(h: Int32Array) {
+    this.#pages = SecretBytes.allocate(17 * WORDS * Int32Array.BYTES_PER_ELEMENT);
     const { buffer, byteOffset } = this.#pages.bytes;
-    this.#multiples = new Uint32Array(buffer, byteOffset, 16 * WORDS);
-    this.#sum = new Uint32Array(buffer, byteOffset + this.#multiples.byteLength, WORDS);
+    this.#multiples = new Int32Array(buffer, byteOffset, 16 * WORDS);
+    this.#sum = new Int32Array(buffer, byteOffset + this.#multiples.byteLength, WORDS);
     this.#fillTable(h);
   }
 
@@ -39,7 +39,7 @@ export class Ghash implements Disposable {
   }
 
   /** Takes the last block in, the lengths in bits, and gives the hash as a view. */
-  finish(authenticatedBytes: number, encryptedBytes: number): Uint32Array {
+  finish(authenticatedBytes: number, encryptedBytes: number): Int32Array {
     const lengths = new DataView(new ArrayBuffer(BLOCK_BYTES));
     lengths.setBigUint64(0, BigInt(authenticatedBytes) * 8n);
     lengths.setBigUint64(8, BigInt(encryptedBytes) * 8n);
@@ -53,12 +53,12 @@ export class Ghash implements Disposable {
 
   #takeBlock(view: DataView, start: number): void {
     for (let word = 0; word < WORDS; word += 1) {
-      this.#sum[word] = (this.#sum[word] ?? 0) ^ view.getUint32(start + 4 * word);
+      this.#sum[word] = (this.#sum[word] ?? 0) ^ view.getInt32(start + 4 * word);
     }
     this.#multiplySum();
   }
 
-  #fillTable(h: Uint32Array): void {
+  #fillTable(h: Int32Array): void {
     const table = this.#multiples;
     table.set(h, 8 * WORDS);
     for (let nibble = 4; nibble > 0; nibble >>= 1) {

@@ -7,10 +7,11 @@ const MAX_JWK_BYTES = 4096;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
-const opening = new Set(ascii("{["));
-const closing = new Set(ascii("}]"));
-const whiteSpace = new Set(ascii(" \t\r\n"));
+const isOpening = (byte: number): boolean => byte === 0x7b || byte === 0x5b; // { [
+const isClosing = (byte: number): boolean => byte === 0x7d || byte === 0x5d; // } ]
+const isWhiteSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0x0a;
 
 const WHAT = "the unsealed key";
 
@@ -101,19 +102,19 @@ class Scanner {
       this.#skipWhiteSpace();
       const byte = this.#text[this.#at];
       if (byte === undefined) throw malformed(`${WHAT} is not a JWK`);
-      const ends = depth === 0 && (byte === 0x2c || closing.has(byte));
+      const ends = depth === 0 && (byte === COMMA || isClosing(byte));
       if (ends) return;
       if (byte === QUOTE) {
         this.string();
         continue;
       }
-      if (opening.has(byte)) depth += 1;
-      else if (closing.has(byte)) depth -= 1;
+      if (isOpening(byte)) depth += 1;
+      else if (isClosing(byte)) depth -= 1;
       this.#at += 1;
     }
   }
 
   #skipWhiteSpace(): void {
-    while (whiteSpace.has(this.#text[this.#at] ?? 0)) this.#at += 1;
+    while (isWhiteSpace(this.#text[this.#at] ?? 0)) this.#at += 1;
   }
 }

@@ -1,4 +1,3 @@
-import { randomFillSync } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import { inverseModulo } from "./curves.ts";
 
@@ -86,7 +85,7 @@ export class PrimeField implements Disposable {
     const { limbs } = element;
     const bits = this.#p.toString(2).length;
     for (;;) {
-      randomFillSync(limbs);
+      crypto.getRandomValues(limbs);
       for (const [index, limb] of limbs.entries()) {
         const left = Math.max(0, Math.min(24, bits - 24 * index));
         limbs[index] = limb & (2 ** left - 1);

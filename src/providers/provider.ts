@@ -29,6 +29,18 @@ export interface Provider {
    * @throws LatchkeyError `unavailable` when devices do not come in time, `failed` when what they hold is damaged
    */
   find(volume: VolumePlan, context: FindContext): Promise<FoundVolume>;
+  /**
+   * The tokens of a type (`clevis`) in a volume's header, for a kind whose headers hold any. Waits until find() has ended for
+   * that volume; none when it was not found.
+   */
+  headerTokens?(volume: string, type: string, signal: AbortSignal): Promise<readonly TokenText[]>;
+}
+
+/** A token in a header, before it is parsed. */
+export interface TokenText {
+  /** Where it was found, for messages. */
+  readonly origin: string;
+  readonly text: string;
 }
 
 export type Providers = ReadonlyMap<VolumeKind, Provider>;
@@ -49,6 +61,13 @@ export interface FoundVolume {
   readonly uuid: string;
   /** Paths of the members found. */
   readonly devices: readonly string[];
+  /**
+   * Is it open now, by whomever? For a kind that others open as well: systemd-cryptsetup with a token of its own, a person at
+   * the system's own question.
+   */
+  isOpenNow?(): Promise<boolean>;
+  /** Octets that one prove() takes at most, where that is much: Argon2 is made to take a lot. */
+  readonly proofMemory?: number;
   /**
    * Proves the credential right, changing nothing.
    * @throws LatchkeyError `wrong-credential` when it is not, `failed` when that could not be found out

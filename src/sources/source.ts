@@ -15,6 +15,42 @@ export interface OfferResult {
   readonly errors: ReadonlyMap<string, LatchkeyError>;
 }
 
+/** How a volume stands, in the words that a person who asks from afar needs. */
+export interface VolumeProgress {
+  readonly name: string;
+  readonly description: string | undefined;
+  readonly standing: "waiting" | "closed" | "open" | "failed";
+  /** Why it will not be opened any more. */
+  readonly reason: string | undefined;
+}
+
+/** How far the members of a pool have got that are being tried now: deriving a key for each takes a while. */
+export interface PoolProgress {
+  readonly pool: string;
+  /** Members that have accepted the credential so far. */
+  readonly accepted: number;
+  readonly of: number;
+}
+
+/** Something that was tried and did not open anything. */
+export interface Failure {
+  /** Milliseconds of CLOCK_MONOTONIC. */
+  readonly at: number;
+  readonly source: string;
+  /** Undefined when the source had no credential to try. */
+  readonly volume: string | undefined;
+  readonly reason: string;
+}
+
+/** What has happened so far. Never a secret. */
+export interface Progress {
+  readonly volumes: readonly VolumeProgress[];
+  /** Oldest first. */
+  readonly failures: readonly Failure[];
+  /** Pools whose members are being tried. */
+  readonly pools?: readonly PoolProgress[];
+}
+
 export interface SourceContext {
   /** Aborted when the source is no longer wanted: another one won, or its limit has passed. Everything it started ends. */
   readonly signal: AbortSignal;
@@ -30,6 +66,10 @@ export interface SourceContext {
    * found yet. When none are named: a question answers for those found and closed, an automatic source for all it serves.
    */
   offer(secret: SecretBytes, volumes?: readonly string[]): Promise<OfferResult>;
+  /** Resolves when people are asked: the automatic sources have failed, or prompt_after has passed. Not when aborted before. */
+  readonly questionTime: Promise<void>;
+  /** All volumes and all that was tried, also by other sources, as of now. */
+  progress(): Progress;
   /** The source has nothing now and says why, but goes on listening: the question need not wait for it any longer. */
   nothingYet(reason: LatchkeyError): void;
   /** One line for the report. Never a secret. */
@@ -45,6 +85,13 @@ export interface Source {
   readonly volumes: readonly string[];
   /** Asks a person: shown when the automatic ones have failed, or after prompt_after. */
   readonly isQuestion: boolean;
+  /** A question that is there from the start and waits for its time by itself (`SourceContext.questionTime`). */
+  readonly runsFromStart?: boolean;
+  /**
+   * After `nothingYet` it waits for what may never come (a stick): it may still win, and the run does not wait for it alone, so that the
+   * system's own way in follows when every other source has ended.
+   */
+  readonly listens?: boolean;
   /** Milliseconds after which the heart aborts it; none for a person. */
   readonly timeLimit?: number;
   /**

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import type { CarriedFile } from "./carried-file.ts";
 import { findKernelModule } from "./kernel-module.ts";
 import type { Machine } from "./machine.ts";
+import { auditRemote } from "./remote/audit.ts";
+import type { Stack } from "./stack.ts";
 
 /** One thing looked at in a finished image. `note`: worth knowing, but the image boots. */
 export interface Finding {
@@ -13,9 +15,10 @@ export interface ImageExpectations {
   readonly kernel: string;
   /** What the program in the image has to answer to --version. */
   readonly versionLine: string;
-  readonly files: readonly CarriedFile[];
-  /** Units that initrd.target has to want. */
-  readonly units: readonly string[];
+  /** Key files that the configuration wants in the image; no other may be there. */
+  readonly keyFiles: readonly string[];
+  /** Somebody is to be able to answer over SSH. */
+  readonly hasRemote: boolean;
   /** This machine's root is a bcachefs, so an image without that filesystem cannot boot it. */
   readonly needsBcachefs: boolean;
 }
@@ -31,17 +34,18 @@ const LOADERS: Readonly<Record<string, string>> = {
 /** Looks at an unpacked image: will it do at boot what is installed on this machine? */
 export async function auditImage(
   machine: Machine,
+  stack: Stack,
   tree: string,
   expected: ImageExpectations,
 ): Promise<readonly Finding[]> {
   return [
     await auditProgram(machine, tree, expected.versionLine),
     await auditLibraries(machine, tree),
-    auditFiles(machine, tree, expected),
-    auditQuestion(machine, tree),
-    auditConfiguration(machine, tree),
+    auditFiles(machine, tree, stack.files),
+    ...stack.auditBoot(machine, tree),
+    auditConfiguration(machine, tree, expected.keyFiles),
     auditKernel(machine, tree, expected),
-    auditTools(machine, tree),
+    ...(expected.hasRemote ? [auditRemote(machine, tree)] : []),
   ];
 }
 
@@ -75,40 +79,27 @@ async function auditLibraries(machine: Machine, tree: string): Promise<Finding> 
   return failure(`a library of the program is missing in the image: ${reason}`);
 }
 
-function auditFiles(machine: Machine, tree: string, expected: ImageExpectations): Finding {
-  const { files } = machine;
-  for (const { text, inImage } of expected.files) {
+function auditFiles({ files }: Machine, tree: string, carried: readonly CarriedFile[]): Finding {
+  for (const { text, inImage } of carried) {
     for (const path of inImage) {
       const found = files.readText(tree + path);
       if (found === undefined) return failure(`${path} is not in the image`);
       if (found !== text) return failure(`${path} in the image is not this version's`);
     }
   }
-  for (const unit of expected.units) {
-    const wanted = ["/etc", "/usr/lib"].some((base) =>
-      files.facts(`${tree}${base}/systemd/system/initrd.target.wants/${unit}`),
-    );
-    if (!wanted) return failure(`${unit} is not enabled in the image`);
-  }
-  return ok("units, drop-ins and the second question are in place");
+  return ok("units and scripts are in place");
 }
 
-function auditQuestion(machine: Machine, tree: string): Finding {
-  const missing = ["systemd-ask-password", "systemd-tty-ask-password-agent", "systemctl", "udevadm"].filter(
-    (name) => !isProgram(machine, tree, name),
-  );
-  if (missing.length > 0) return failure(`no question can be asked: ${missing.join(", ")} not in the image`);
-  return ok("systemd's question is there");
-}
-
-function auditConfiguration(machine: Machine, tree: string): Finding {
+function auditConfiguration(machine: Machine, tree: string, keyFiles: readonly string[]): Finding {
   const { files } = machine;
-  const wanted = files.walk(CONFIGURATION).filter((path) => !path.endsWith(".key"));
-  for (const path of wanted) {
+  const isKey = (path: string): boolean => path.endsWith(".key");
+  const wanted = files.walk(CONFIGURATION).filter((path) => !isKey(path) || keyFiles.includes(path));
+  for (const path of new Set([...wanted, ...keyFiles])) {
     if (!sameBytes(machine, path, tree + path)) return failure(`${path} in the image differs from the one here`);
   }
-  const leaked = files.walk(tree + CONFIGURATION).find((path) => path.endsWith(".key"));
-  if (leaked !== undefined) return failure(`a key is in the image: ${leaked.slice(tree.length)}`);
+  const inImage = files.walk(tree + CONFIGURATION).map((path) => path.slice(tree.length));
+  const leaked = inImage.find((path) => isKey(path) && !keyFiles.includes(path));
+  if (leaked !== undefined) return failure(`a key is in the image: ${leaked}`);
   if (wanted.length === 0)
     return ok("no configuration: an encrypted bcachefs root and crypttab are found by themselves");
   return ok(`configuration is as in ${CONFIGURATION} (${wanted.length} files)`);
@@ -126,14 +117,8 @@ function auditKernel(machine: Machine, tree: string, expected: ImageExpectations
   return needsBcachefs ? failure(what) : note(`${what}; this machine's root does not need it`);
 }
 
-function auditTools(machine: Machine, tree: string): Finding {
-  if (isProgram(machine, tree, "bcachefs")) return ok("bcachefs-tools can ask for root's passphrase if latchkey fails");
-  return note(
-    "bcachefs-tools is not in the image: if latchkey fails, nothing asks for the passphrase of a bcachefs root",
-  );
-}
-
-function isProgram(machine: Machine, tree: string, name: string): boolean {
+/** A program of the image, in one of the usual folders. */
+export function isProgram(machine: Machine, tree: string, name: string): boolean {
   return ["usr/bin", "usr/sbin"].some((folder) => {
     const facts = machine.files.facts(`${tree}/${folder}/${name}`);
     return facts !== undefined && (facts.kind === "link" || (facts.mode & 0o111) !== 0);
@@ -146,6 +131,6 @@ function sameBytes(machine: Machine, one: string, other: string): boolean {
   return first !== undefined && second !== undefined && Buffer.compare(first, second) === 0;
 }
 
-const ok = (text: string): Finding => ({ level: "ok", text });
-const note = (text: string): Finding => ({ level: "note", text });
-const failure = (text: string): Finding => ({ level: "failure", text });
+export const ok = (text: string): Finding => ({ level: "ok", text });
+export const note = (text: string): Finding => ({ level: "note", text });
+export const failure = (text: string): Finding => ({ level: "failure", text });

@@ -1,12 +1,17 @@
 import { basename, dirname } from "node:path";
 import { LatchkeyError } from "../system/errors.ts";
 import type { Finding } from "./image-audit.ts";
-import { oldImage } from "./image-paths.ts";
 import type { Machine } from "./machine.ts";
+import type { Stack } from "./stack.ts";
 import type { ImageStep } from "./steps.ts";
 
 /** Debian's dracut and initramfs-tools run what is here after an image has changed: boot loaders that keep a copy of it. */
 const POST_UPDATE_HOOKS = "/etc/initramfs/post-update.d";
+
+/** The name under which the image from before latchkey is kept. */
+export function oldImage(image: string): string {
+  return `${image}.latchkey-old`;
+}
 
 export type AuditTree = (tree: string) => Promise<readonly Finding[]>;
 
@@ -17,6 +22,7 @@ export type AuditTree = (tree: string) => Promise<readonly Finding[]>;
  */
 export async function makeImage(
   machine: Machine,
+  stack: Stack,
   step: ImageStep,
   audit: AuditTree,
   print: (line: string) => void,
@@ -25,8 +31,8 @@ export async function makeImage(
   const folder = files.makeWorkFolder();
   try {
     const built = `${folder}/initrd`;
-    await build(machine, step.kernel, built, print);
-    const findings = await audit(await unpack(machine, built, folder));
+    await build(machine, stack, step.kernel, built, print);
+    const findings = await audit(await unpack(machine, stack, built, folder));
     for (const { level, text } of findings) print(`  ${level === "failure" ? "FAILED" : level}: ${text}`);
     const failed = findings.find(({ level }) => level === "failure");
     if (failed) {
@@ -38,48 +44,54 @@ export async function makeImage(
         },
       );
     }
-    await place(machine, step, built, print);
+    await place(machine, stack, step, built, print);
   } finally {
     files.removeTree(folder);
   }
   await tellBootLoaders(machine, step);
 }
 
-async function build(machine: Machine, kernel: string, built: string, print: (line: string) => void): Promise<void> {
-  const outcome = await machine.run(["dracut", "--quiet", "--force", machine.files.outside(built), kernel], {
-    // Boot loaders hear of the image when it is in its place, see tellBootLoaders().
-    environment: { NO_POST_UPDATE_HOOKS: "1" },
-  });
-  const complaints = outcome.stderr.split("\n").filter((line) => /^dracut(?:\[[WEF]\])?: /.test(line));
-  for (const line of complaints) print(`  ${line}`);
+async function build(
+  machine: Machine,
+  stack: Stack,
+  kernel: string,
+  built: string,
+  print: (line: string) => void,
+): Promise<void> {
+  const { command, environment } = stack.buildCommand(kernel, machine.files.outside(built));
+  const outcome = await machine.run(command, { environment });
+  const lines = outcome.stderr.split("\n");
+  for (const line of lines.filter((one) => stack.complaints.test(one))) print(`  ${line}`);
   const facts = machine.files.facts(built);
   if (outcome.status === 0 && facts) {
     print(`  built: ${megabytes(facts.size)}`);
     return;
   }
-  const last = outcome.stderr.trim().split("\n").at(-1) || "it said nothing";
+  const last = lines.findLast((line) => line.trim() !== "") ?? "it said nothing";
   throw new LatchkeyError(
     "install/build-failed",
-    `dracut could not build an image for kernel ${kernel} (status ${outcome.status}): ${last}`,
-    { hint: "the images in place are as they were; `dracut --force /tmp/try.img` shows all of what dracut says" },
+    `${command[0]} could not build an image for kernel ${kernel} (status ${outcome.status}): ${last}`,
+    { hint: `the images in place are as they were; ${stack.advice.tryOut}` },
   );
 }
 
-async function unpack(machine: Machine, built: string, folder: string): Promise<string> {
-  const { files } = machine;
+async function unpack(machine: Machine, stack: Stack, built: string, folder: string): Promise<string> {
   const tree = `${folder}/tree`;
-  files.makeFolder(tree);
-  const outcome = await machine.run(["lsinitrd", "--unpack", files.outside(built)], { folder: files.outside(tree) });
-  // With dracut's squash module most of the image is an image inside the image.
-  const inner = ["squashfs-root", "erofs-root"].map((name) => `${tree}/${name}`).find((path) => files.facts(path));
-  // Not by its status: cpio complains of device nodes that it may not make in a container. What is missing, the audit finds.
-  if (files.list(tree).length > 0) return inner ?? tree;
-  throw new LatchkeyError("install/audit-failed", `the new image cannot be unpacked: ${outcome.stderr.trim()}`, {
+  machine.files.makeFolder(tree);
+  const unpacked = await stack.unpack(machine, built, tree);
+  if ("tree" in unpacked) return unpacked.tree;
+  throw new LatchkeyError("install/audit-failed", `the new image cannot be unpacked: ${unpacked.failure}`, {
     hint: "is there room in /var/tmp? the images in place are as they were",
   });
 }
 
-async function place(machine: Machine, step: ImageStep, built: string, print: (line: string) => void): Promise<void> {
+async function place(
+  machine: Machine,
+  stack: Stack,
+  step: ImageStep,
+  built: string,
+  print: (line: string) => void,
+): Promise<void> {
   const { files } = machine;
   const folder = dirname(step.image);
   const size = files.facts(built)?.size ?? 0;
@@ -89,10 +101,10 @@ async function place(machine: Machine, step: ImageStep, built: string, print: (l
     throw new LatchkeyError(
       "install/no-room",
       `no room in ${folder}: the new image has ${megabytes(size)}, and ${megabytes(free)} are free; ${basename(step.image)} is as it was`,
-      { hint: 'remove an old kernel, or have images compressed more (compress="zstd -19" in /etc/dracut.conf.d)' },
+      { hint: `remove an old kernel, or ${stack.advice.compress}` },
     );
   }
-  if (old && step.keepOld) await keepOldImage(machine, step.image, free - 2 * size > 0, print);
+  if (old && step.keepOld) await keepOldImage(machine, stack, step.image, free - 2 * size > 0, print);
   files.copy(built, step.image, old?.mode ?? 0o600);
   print(`  in place: ${step.image}`);
 }
@@ -100,6 +112,7 @@ async function place(machine: Machine, step: ImageStep, built: string, print: (l
 /** Keeps the image from before latchkey; only that one, and only while the next kernel's image still has room. */
 async function keepOldImage(
   machine: Machine,
+  stack: Stack,
   image: string,
   hasRoom: boolean,
   print: (line: string) => void,
@@ -107,8 +120,7 @@ async function keepOldImage(
   const { files } = machine;
   const kept = oldImage(image);
   if (files.facts(kept)) return;
-  const modules = await machine.run(["lsinitrd", "--mod", files.outside(image)]);
-  if (modules.stdout.split("\n").includes("latchkey")) return;
+  if (await stack.holdsLatchkey(machine, image)) return;
   // Fails on vfat, which has no second names; a copy would be one more thing to fill a small partition.
   const isKept = hasRoom && files.secondName(image, kept);
   print(

@@ -1,23 +1,39 @@
 import { asLatchkeyError } from "../system/errors.ts";
 import { versionLine } from "../version.ts";
-import { dracutFiles, dracutUnits } from "./dracut-files.ts";
 import { auditImage, type Finding } from "./image-audit.ts";
 import type { Machine } from "./machine.ts";
 import { makeImage } from "./make-image.ts";
 import { rootIsBcachefs } from "./root-filesystem.ts";
+import type { Stack } from "./stack.ts";
 import { describeStep, type ImageStep, type Step } from "./steps.ts";
+
+/** What the configuration wants of every image. */
+export interface ImageWishes {
+  readonly keyFiles: readonly string[];
+  readonly hasRemote: boolean;
+}
 
 /**
  * Carries a plan out, each step announced by its line. Ends at the first step that fails, but one kernel whose image is not
  * good does not keep the others from theirs.
  * @throws LatchkeyError the first failure
  */
-export async function runSteps(machine: Machine, steps: readonly Step[], print: (line: string) => void): Promise<void> {
+export async function runSteps(
+  machine: Machine,
+  stack: Stack,
+  steps: readonly Step[],
+  wishes: ImageWishes,
+  print: (line: string) => void,
+): Promise<void> {
   let failure: unknown;
   for (const step of steps) {
     print(describeStep(step));
     try {
-      await runStep(machine, step, print);
+      if (step.do === "image") {
+        await makeImage(machine, stack, step, (tree) => audit(machine, stack, step, tree, wishes), print);
+      } else {
+        runStep(machine, step);
+      }
     } catch (thrown) {
       if (step.do !== "image") throw thrown;
       if (failure !== undefined) print(`  FAILED: ${asLatchkeyError(thrown).message}`);
@@ -27,32 +43,37 @@ export async function runSteps(machine: Machine, steps: readonly Step[], print: 
   if (failure !== undefined) throw failure;
 }
 
-async function runStep(machine: Machine, step: Step, print: (line: string) => void): Promise<void> {
-  const { files } = machine;
+function runStep({ files }: Machine, step: Exclude<Step, ImageStep>): void {
   switch (step.do) {
     case "nothing":
       return;
     case "copy-program":
-      return files.copy(step.from, step.to, 0o755);
+      files.copy(step.from, step.to, 0o755);
+      return;
     case "write":
-      return files.write(step.file.path, step.file.text, step.file.mode);
+      files.write(step.file.path, step.file.text, step.file.mode);
+      return;
     case "remove":
-      return files.remove(step.path);
+      files.remove(step.path);
+      return;
     case "remove-folder":
       files.removeEmptyFolder(step.path);
       return;
-    case "image":
-      return makeImage(machine, step, (tree) => audit(machine, step, tree), print);
   }
 }
 
-async function audit(machine: Machine, step: ImageStep, tree: string): Promise<readonly Finding[]> {
+async function audit(
+  machine: Machine,
+  stack: Stack,
+  step: ImageStep,
+  tree: string,
+  wishes: ImageWishes,
+): Promise<readonly Finding[]> {
   if (step.latchkey) {
-    return auditImage(machine, tree, {
+    return auditImage(machine, stack, tree, {
       kernel: step.kernel,
       versionLine,
-      files: dracutFiles,
-      units: dracutUnits,
+      ...wishes,
       needsBcachefs: rootIsBcachefs(machine.files),
     });
   }

@@ -8,6 +8,21 @@ interface ErrorEntry {
 
 /** Every error code there is. docs/errors.md is made from this table; a code never changes its meaning. */
 export const errorTable = {
+  "answer/failed": {
+    outcome: "failed",
+    when: "`latchkey answer` had a passphrase tried that is not wrong, but the volume did not open; the message says why",
+  },
+  "answer/left-closed": {
+    outcome: "failed",
+    when: "`latchkey boot` gave up while a session of `latchkey answer` waited, and nobody else asks",
+  },
+  "answer/nobody-asks": {
+    outcome: "unavailable",
+    when: "`latchkey answer` found nothing on this machine that asks for a passphrase, within a minute",
+  },
+  "answer/not-root": { outcome: "refused", when: "`latchkey answer` was started by somebody else than root" },
+  "answer/nothing-given": { outcome: "usage", when: "`latchkey answer` got no passphrase on its standard input" },
+  "answer/wrong": { outcome: "wrong-credential", when: "the passphrase given to `latchkey answer` opened nothing" },
   "bcachefs/ambiguous": {
     outcome: "refused",
     when: "a label or UUID names two different bcachefs file systems, so neither is used",
@@ -54,6 +69,10 @@ export const errorTable = {
     when: "the passphrase does not unwrap the key of a bcachefs; damage to the wrapped key looks the same",
   },
   "config/invalid-value": { outcome: "configuration", when: "a setting has a value that latchkey cannot use" },
+  "config/key-in-image": {
+    outcome: "configuration",
+    when: "a warning: a volume has the source `keyfile`, so its key lies in the initrd for anyone who reads /boot",
+  },
   "config/not-in-this-version": {
     outcome: "configuration",
     when: "the configuration names a source, kind or setting that this version of latchkey does not have",
@@ -81,6 +100,18 @@ export const errorTable = {
   "enroll/left-behind": {
     outcome: "failed",
     when: "an enrolment failed, and what it had put into a LUKS2 header could not be taken out again; the hint says how to",
+  },
+  "enroll/key-exists": {
+    outcome: "refused",
+    when: "a stick has a file already where a new key file was to go",
+  },
+  "enroll/not-confirmed": {
+    outcome: "refused",
+    when: "whoever was shown what a stick would get, or what would be shut out, did not say yes",
+  },
+  "enroll/not-a-stick": {
+    outcome: "refused",
+    when: "what was named for a key file is not a filesystem on something that can be taken away",
   },
   "enroll/one-passphrase": {
     outcome: "refused",
@@ -118,19 +149,88 @@ export const errorTable = {
     when: "latchkey runs from its sources, so there is no program to put into an initrd",
   },
   "install/not-root": { outcome: "failed", when: "somebody else than root wants to change the system's initrd" },
+  "install/several-stacks": {
+    outcome: "usage",
+    when: "several tools that build an initrd are installed, and none was named",
+  },
+  "install/still-in-use": {
+    outcome: "refused",
+    when: "latchkey is to be uninstalled, and crypttab still names it as a keyscript",
+  },
   "internal/defect": { outcome: "failed", when: "latchkey met a case its authors did not think of" },
+  "key-file/bad-format": {
+    outcome: "failed",
+    when: "a key file is empty, or is not what its `format` says: no hexadecimal digits, or no single line of text",
+  },
+  "key-file/missing": { outcome: "unavailable", when: "a stick, vault or initrd does not have the key file" },
+  "key-file/mount-failed": {
+    outcome: "failed",
+    when: "the kernel could not mount the filesystem of a stick or vault, most likely because it is damaged",
+  },
+  "key-file/no-answer": {
+    outcome: "unavailable",
+    when: "a stick did not answer within its time limit; the boot goes on without it",
+  },
+  "key-file/no-driver": {
+    outcome: "unavailable",
+    when: "the kernel has no driver for the filesystem of a stick or vault, or the initrd lacks it",
+  },
+  "key-file/not-regular": {
+    outcome: "refused",
+    when: "what is in the place of a key file is a directory, symbolic link, pipe or device",
+  },
+  "key-file/too-large": { outcome: "refused", when: "a key file is larger than 8 MiB; nothing of it was read" },
+  "key-file/unreadable": { outcome: "failed", when: "a key file, or the device it is on, gave an error when read" },
+  "keyscript/not-luks": {
+    outcome: "failed",
+    when: "crypttab names the keyscript of latchkey for something that is no LUKS volume: there a key cannot be verified",
+  },
+  "keyscript/switched-off": {
+    outcome: "unavailable",
+    when: "the keyscript was called although the kernel command line says rd.latchkey=0",
+  },
   "keyring/refused": { outcome: "failed", when: "the kernel refused a keyring operation; the message has its errno" },
   "keyring/unsupported": {
     outcome: "failed",
     when: "latchkey does not know the keyring system calls of this processor",
   },
+  "luks/ambiguous": {
+    outcome: "refused",
+    when: "a label or UUID names two LUKS volumes, so neither is used",
+  },
+  "luks/device-missing": {
+    outcome: "unavailable",
+    when: "the device of a LUKS volume, or its detached header, did not appear within the time limit",
+  },
   "luks/full": { outcome: "failed", when: "a LUKS2 header has no free key slot or token left" },
+  "luks/header-damaged": {
+    outcome: "failed",
+    when: "no copy of a LUKS header is whole, or what lies where a header should be is none",
+  },
+  "luks/mapping-missing": {
+    outcome: "failed",
+    when: "a mapping was made, and its node below /dev/mapper did not appear within the time limit",
+  },
+  "luks/name-taken": {
+    outcome: "failed",
+    when: "a mapping of another volume has the name that this one is to have",
+  },
+  "luks/no-slot": { outcome: "failed", when: "a LUKS header has no key slot in use, or not the one that is named" },
   "luks/not-luks2": {
     outcome: "failed",
     when: "a device has no LUKS2 header: latchkey enrols on LUKS2 and bcachefs only",
   },
+  "luks/other-volume": {
+    outcome: "refused",
+    when: "the UUID in a LUKS header is not the one that the configuration or crypttab names",
+  },
+  "luks/out-of-memory": { outcome: "failed", when: "cryptsetup had too little memory for a key derivation" },
   "luks/tool-failed": { outcome: "failed", when: "cryptsetup failed; the message has its words" },
   "luks/tool-missing": { outcome: "unavailable", when: "cryptsetup is not installed" },
+  "luks/too-much-memory": {
+    outcome: "failed",
+    when: "every key slot of a LUKS header wants more memory for its key derivation than the machine has",
+  },
   "luks/wrong-passphrase": {
     outcome: "wrong-credential",
     when: "the passphrase opens no key slot of a LUKS2 header, or not the one it was tried on",
@@ -142,6 +242,18 @@ export const errorTable = {
   "policy/unprotected": {
     outcome: "refused",
     when: "a volume is encrypted, but its key lies in clear in its superblock, and policy.require_encrypted holds",
+  },
+  "pool/already-member": {
+    outcome: "refused",
+    when: "the device that `latchkey verify --adding` names is a member of the pool already",
+  },
+  "pool/duplicate-member": {
+    outcome: "refused",
+    when: "two members of a pool are one device, or a copy of each other, so the pool is not opened",
+  },
+  "pool/member-missing": {
+    outcome: "unavailable",
+    when: "a volume was not opened because a member of its pool did not appear in time, and degraded is not allowed",
   },
   "pool/member-refused": {
     outcome: "wrong-credential",
@@ -168,8 +280,48 @@ export const errorTable = {
     outcome: "unavailable",
     when: "there is no terminal to ask for a passphrase on, or it would show what is typed",
   },
+  "prompt/tries-used-up": {
+    outcome: "wrong-credential",
+    when: "as many wrong answers were given for a volume as crypttab allows (tries=)",
+  },
   "report/invalid": { outcome: "failed", when: "a file given to `latchkey report` is not a report" },
   "report/missing": { outcome: "unavailable", when: "latchkey left no report at this boot" },
+  "remote/no-authorized-keys": {
+    outcome: "configuration",
+    when: "an image with the source remote is to be made, and there is no public key that could log in to it",
+  },
+  "remote/no-host-key": {
+    outcome: "configuration",
+    when: "an image with the source remote is to be made, and its SSH server has no host key, or none could be made",
+  },
+  "remote/no-server": {
+    outcome: "configuration",
+    when: "an image with the source remote is to be made, and no SSH server is installed that could go into it",
+  },
+  "remote/not-in-image": {
+    outcome: "unavailable",
+    when: "a volume has the source remote, and the image was built without an SSH server for it",
+  },
+  "rollback/failed": {
+    outcome: "failed",
+    when: "the kernel refused a step on the way to a blank root; the message has the step and its errno",
+  },
+  "rollback/foreign": {
+    outcome: "refused",
+    when: "something that is no subvolume stands where `latchkey blank-root` looks for one, so nothing was changed",
+  },
+  "rollback/in-use": {
+    outcome: "refused",
+    when: "a root was to be replaced on a filesystem that is mounted",
+  },
+  "rollback/no-blank": {
+    outcome: "failed",
+    when: "the snapshot that new roots are made of is not there, so the root stays as it is",
+  },
+  "rollback/resuming": {
+    outcome: "refused",
+    when: "the machine may be about to resume from hibernation, so its root is left alone",
+  },
   "secret/too-long": { outcome: "usage", when: "a passphrase or key file is larger than 64 KiB" },
   "secret/unreadable": { outcome: "unavailable", when: "a passphrase or key file cannot be read" },
   "source/timed-out": { outcome: "unavailable", when: "a source gave no credential within its time limit" },
@@ -302,8 +454,46 @@ export const errorTable = {
     outcome: "failed",
     when: "the TPM does not have a command, algorithm or key size that a token needs",
   },
+  "usb/absent": {
+    outcome: "unavailable",
+    when: "a stick was not there within its time limit; it is still waited for",
+  },
+  "usb/ambiguous": {
+    outcome: "refused",
+    when: "a stick has traces of several filesystems, so what it is cannot be told",
+  },
+  "usb/checksum-mismatch": {
+    outcome: "refused",
+    when: "the key file of a stick is not the one whose SHA-256 the configuration has",
+  },
+  "usb/pulled": { outcome: "unavailable", when: "a stick was pulled out while its key was being read" },
+  "usb/wrong-bus": {
+    outcome: "refused",
+    when: "a filesystem has the UUID of a stick, but is neither removable nor on a USB bus, and `any_bus` is not set",
+  },
+  "stage/cannot-write": { outcome: "failed", when: "a key could not be written to the folder for keys" },
+  "stage/not-in-memory": {
+    outcome: "refused",
+    when: "the folder for keys lies on a disk or may be swapped to one, and no ramfs can be mounted on it",
+  },
+  "stage/not-luks": {
+    outcome: "refused",
+    when: "a key was to be staged for a volume that systemd-cryptsetup does not open",
+  },
+  "stage/taken": {
+    outcome: "refused",
+    when: "a key or socket of somebody else is where a key was to be staged",
+  },
   "usage/unknown-volume": { outcome: "usage", when: "a volume on the command line is neither configured nor a device" },
   "usage/invalid": { outcome: "usage", when: "the command line does not fit the command" },
+  "vault/checksum-mismatch": {
+    outcome: "refused",
+    when: "the key file in a vault is not the one whose SHA-256 the configuration has",
+  },
+  "vault/not-open": {
+    outcome: "unavailable",
+    when: "the volume that holds the key files of others is not open, or cannot be opened",
+  },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof errorTable;

@@ -3,13 +3,13 @@ import { closeSync, fchmodSync, rmSync } from "node:fs";
 import { LatchkeyError } from "./errors.ts";
 import { errnoName, lastErrno, libc } from "./libc.ts";
 import type { SecretBytes } from "./secret-bytes.ts";
+import { AF_UNIX, socketAddress } from "./unix-address.ts";
 
 /**
  * AF_UNIX datagram sockets, unix(7), which Bun does not offer. What arrives goes from the kernel straight into the pages of
  * a SecretBytes: no Buffer, no string and no event-loop buffer of Bun's ever holds it.
  */
 
-const AF_UNIX = 1;
 const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0o4000 | 0o2000000;
 const SOL_SOCKET = 1;
 const SO_PASSCRED = 16;
@@ -19,9 +19,6 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const EAGAIN = 11;
 const EINTR = 4;
-
-/** sun_path of struct sockaddr_un, with room for its closing NUL. */
-const LONGEST_PATH = 107;
 
 /** struct msghdr of recvmsg(2) on 64-bit machines: pointers and lengths of 8 bytes each, in this order. */
 const MSGHDR = { size: 56, iov: 16, iovlen: 24, control: 32, controllen: 40, flags: 48 } as const;
@@ -134,18 +131,6 @@ export function sendDatagram(path: string, secret: SecretBytes): void {
   } finally {
     closeSync(fd);
   }
-}
-
-/** struct sockaddr_un: the family, then the path with its NUL. */
-function socketAddress(path: string): Uint8Array {
-  const name = new TextEncoder().encode(path);
-  if (name.length > LONGEST_PATH) {
-    throw new LatchkeyError("system/socket", `the path ${path} is longer than a socket's may be`);
-  }
-  const address = new Uint8Array(2 + name.length + 1);
-  new DataView(address.buffer).setUint16(0, AF_UNIX, true);
-  address.set(name, 2);
-  return address;
 }
 
 /** Reads errno, so it is called right after the call that failed. */

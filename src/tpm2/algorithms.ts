@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { LatchkeyError } from "../system/errors.ts";
 
 /** TPM_ALG_ID, TPM 2.0 Part 2 section 6.3 (TCG Algorithm Registry). */
@@ -35,7 +34,8 @@ export const hashAlgorithms: readonly HashAlgorithm[] = [
 ];
 
 /** Those that latchkey can compute itself, which a name algorithm must be; a PCR bank need not. */
-const computable = new Set<HashName>(["sha1", "sha256", "sha384", "sha512"]);
+const computableHashes = ["sha1", "sha256", "sha384", "sha512"] as const;
+export type ComputableHash = (typeof computableHashes)[number];
 
 export function hashById(id: number): HashAlgorithm | undefined {
   return hashAlgorithms.find((hash) => hash.id === id);
@@ -50,18 +50,25 @@ export function hashByName(name: string, purpose: string): HashAlgorithm {
   return found;
 }
 
+/** A hash that latchkey can compute. */
+export interface NameHash extends HashAlgorithm {
+  readonly name: ComputableHash;
+}
+
+function isComputable(hash: HashAlgorithm): hash is NameHash {
+  return computableHashes.some((name) => name === hash.name);
+}
+
 /** A hash that names objects and drives sessions. @throws LatchkeyError token/unsupported */
-export function nameHash(name: string): HashAlgorithm {
+export function nameHash(name: string): NameHash {
   const found = hashByName(name, "the hash algorithm");
-  if (!computable.has(found.name)) {
-    throw new LatchkeyError("token/unsupported", `latchkey cannot compute ${found.name}`);
-  }
+  if (!isComputable(found)) throw new LatchkeyError("token/unsupported", `latchkey cannot compute ${found.name}`);
   return found;
 }
 
 /** The digest of public parts. */
-export function digest(hash: HashAlgorithm, ...parts: readonly Uint8Array[]): Uint8Array {
-  const state = createHash(hash.name);
+export function digest(hash: NameHash, ...parts: readonly Uint8Array[]): Uint8Array {
+  const state = new Bun.CryptoHasher(hash.name);
   for (const part of parts) state.update(part);
   return state.digest();
 }
@@ -70,14 +77,14 @@ export function digest(hash: HashAlgorithm, ...parts: readonly Uint8Array[]): Ui
 export interface Curve {
   /** TPM_ECC_CURVE, Part 2 section 6.4. */
   readonly id: number;
-  /** Its name in node:crypto. */
-  readonly nodeName: string;
+  /** Its name in WebCrypto. */
+  readonly name: string;
   /** Octets of a coordinate. */
   readonly size: number;
 }
 
 export const curves = {
-  256: { id: 0x0003, nodeName: "prime256v1", size: 32 },
-  384: { id: 0x0004, nodeName: "secp384r1", size: 48 },
-  521: { id: 0x0005, nodeName: "secp521r1", size: 66 },
+  256: { id: 0x0003, name: "P-256", size: 32 },
+  384: { id: 0x0004, name: "P-384", size: 48 },
+  521: { id: 0x0005, name: "P-521", size: 66 },
 } as const satisfies Record<number, Curve>;

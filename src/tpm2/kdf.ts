@@ -1,7 +1,9 @@
-import { createHash, createHmac, type Hash, type Hmac } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
-import type { HashAlgorithm } from "./algorithms.ts";
+import type { NameHash } from "./algorithms.ts";
 import { u32 } from "./wire.ts";
+
+/** Bun's hasher writes its result where it is told to, and wants room for its longest hash, whichever it is. */
+const HASHER_ROOM = 64;
 
 /** Labels are sent through the KDFs with their final NUL, TPM 2.0 Part 1 section 11.4.10. */
 function label(text: string): Uint8Array {
@@ -13,7 +15,7 @@ function label(text: string): Uint8Array {
  * @param bits of the result, a multiple of 8
  */
 export function kdfA(
-  hash: HashAlgorithm,
+  hash: NameHash,
   key: Uint8Array,
   use: string,
   contextU: Uint8Array,
@@ -21,7 +23,7 @@ export function kdfA(
   bits: number,
 ): SecretBytes {
   return inBlocks(hash, bits, (counter) =>
-    createHmac(hash.name, key)
+    new Bun.CryptoHasher(hash.name, key)
       .update(u32(counter))
       .update(label(use))
       .update(contextU)
@@ -35,7 +37,7 @@ export function kdfA(
  * @param bits of the result, a multiple of 8
  */
 export function kdfE(
-  hash: HashAlgorithm,
+  hash: NameHash,
   z: Uint8Array,
   use: string,
   partyU: Uint8Array,
@@ -43,17 +45,17 @@ export function kdfE(
   bits: number,
 ): SecretBytes {
   return inBlocks(hash, bits, (counter) =>
-    createHash(hash.name).update(u32(counter)).update(z).update(label(use)).update(partyU).update(partyV),
+    new Bun.CryptoHasher(hash.name).update(u32(counter)).update(z).update(label(use)).update(partyU).update(partyV),
   );
 }
 
 /** Counter from 1 on, until there is enough. */
-function inBlocks(hash: HashAlgorithm, bits: number, block: (counter: number) => Hash | Hmac): SecretBytes {
+function inBlocks(hash: NameHash, bits: number, block: (counter: number) => Bun.CryptoHasher): SecretBytes {
   const result = SecretBytes.allocate(bits / 8);
+  using output = SecretBytes.allocate(HASHER_ROOM);
   for (let offset = 0, counter = 1; offset < result.length; offset += hash.size, counter++) {
-    const output = block(counter).digest();
-    result.bytes.set(output.subarray(0, result.length - offset), offset);
-    output.fill(0);
+    block(counter).digest(output.bytes);
+    result.bytes.set(output.bytes.subarray(0, Math.min(hash.size, result.length - offset)), offset);
   }
   return result;
 }

@@ -1,6 +1,5 @@
-import { createHash } from "node:crypto";
 import { LatchkeyError } from "../system/errors.ts";
-import { hashById } from "./algorithms.ts";
+import { type HashName, hashById } from "./algorithms.ts";
 import { allocatedBanks } from "./capabilities.ts";
 import { answerReader, commands } from "./commands.ts";
 import { bankName, decodeSelections, isPcr, PCR_COUNT, type PcrSelection } from "./pcr-selection.ts";
@@ -60,7 +59,18 @@ function bankMissing(bank: string, pcrs: readonly number[]): LatchkeyError {
   });
 }
 
-/** Octets for a bank whose hash latchkey cannot compute: what matters is that nobody can take them back. */
+/** For a bank whose hash latchkey cannot compute, others of its size: what matters is that nobody can take them back. */
+const extendingHash: Readonly<Record<HashName, Bun.SupportedCryptoAlgorithms>> = {
+  sha1: "sha1",
+  sha256: "sha256",
+  sha384: "sha384",
+  sha512: "sha512",
+  sm3_256: "sha256",
+  sha3_256: "sha3-256",
+  sha3_384: "sha3-384",
+  sha3_512: "sha3-512",
+};
+
 function extensionFor(bankId: number, event: string): readonly [number, Uint8Array] {
   const bank = hashById(bankId);
   if (!bank) {
@@ -69,8 +79,7 @@ function extensionFor(bankId: number, event: string): readonly [number, Uint8Arr
       `the TPM has a PCR bank ${bankName(bankId)} that latchkey does not know, so it cannot close all banks`,
     );
   }
-  const hash = bank.name === "sm3_256" ? "sha256" : bank.name.replace("_", "-");
-  return [bankId, createHash(hash).update(event).digest()];
+  return [bankId, new Bun.CryptoHasher(extendingHash[bank.name]).update(event).digest()];
 }
 
 /**

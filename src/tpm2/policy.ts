@@ -1,4 +1,4 @@
-import { digest, type HashAlgorithm } from "./algorithms.ts";
+import { digest, type NameHash } from "./algorithms.ts";
 import { encodeSelection, type PcrSelection } from "./pcr-selection.ts";
 import { u32 } from "./wire.ts";
 
@@ -11,11 +11,7 @@ const POLICY_PCR = 0x17f;
  * @param hash the name algorithm of the object
  * @param values of the selected PCRs, in ascending order
  */
-export function pcrPolicyDigest(
-  hash: HashAlgorithm,
-  selection: PcrSelection,
-  values: readonly Uint8Array[],
-): Uint8Array {
+export function pcrPolicyDigest(hash: NameHash, selection: PcrSelection, values: readonly Uint8Array[]): Uint8Array {
   const start = new Uint8Array(hash.size);
   return digest(hash, start, u32(POLICY_PCR), encodeSelection(selection), digest(hash, ...values));
 }

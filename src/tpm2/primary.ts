@@ -1,6 +1,6 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { LatchkeyError } from "../system/errors.ts";
-import { ALG, type Curve, curves, type HashAlgorithm } from "./algorithms.ts";
+import { ALG, type Curve, curves, type NameHash } from "./algorithms.ts";
 import type { TpmChannel } from "./channel.ts";
 import { answerReader, commands, type NamedHandle } from "./commands.ts";
 import { objectName } from "./public-area.ts";
@@ -16,7 +16,7 @@ type KeyShape = { readonly type: "ecc"; readonly curve: Curve } | { readonly typ
 
 /** The primary key a token hangs on, as its `key` and `hash` describe it: same seed and same template, same key. */
 export interface PrimaryTemplate {
-  readonly hash: HashAlgorithm;
+  readonly hash: NameHash;
   readonly shape: KeyShape;
   /** TPMT_PUBLIC with an empty unique field. */
   readonly area: Uint8Array;
@@ -28,7 +28,7 @@ export interface PrimaryTemplate {
  * @param key `ecc`, `rsa`, `ecc384`, `rsa3072`, `ecc:aes256cfb`, `rsa2048:null:aes128cfb`
  * @throws LatchkeyError token/unsupported: an installed clevis may know it
  */
-export function primaryTemplate(key: string, hash: HashAlgorithm): PrimaryTemplate {
+export function primaryTemplate(key: string, hash: NameHash): PrimaryTemplate {
   const found = /^(ecc|rsa)(\d{3,4})?(?::null)?(?::aes(128|192|256)cfb)?$/.exec(key);
   const shape = found ? keyShape(found[1] ?? "", found[2]) : undefined;
   if (!shape) {
@@ -68,12 +68,12 @@ const MAX_LOADED_PRIMARIES = 2;
 /** What the salt of a session is encrypted to. */
 export type PrimaryPublicKey =
   /** Coordinates in full length; `x` also as the TPM sent it. */
-  | { readonly type: "ecc"; readonly curve: Curve; readonly point: Uint8Array; readonly x: Uint8Array }
+  | { readonly type: "ecc"; readonly curve: Curve; readonly point: Uint8Array<ArrayBuffer>; readonly x: Uint8Array }
   | { readonly type: "rsa"; readonly key: KeyObject };
 
 /** A primary key that is loaded in the TPM. */
 export interface PrimaryKey extends NamedHandle {
-  readonly hash: HashAlgorithm;
+  readonly hash: NameHash;
   readonly publicKey: PrimaryPublicKey;
 }
 
@@ -99,7 +99,7 @@ export class Primaries {
     const made = await this.withRoom(undefined, async () => {
       const command = commands.createPrimary(template.area);
       const answer = await this.#channel.execute(command, signal, "password");
-      return parsePrimary(template, answer.handle, answerReader(command.name, answer.parameters));
+      return await parsePrimary(template, answer.handle, answerReader(command.name, answer.parameters));
     });
     this.#loaded.set(id, made);
     return made;
@@ -133,7 +133,7 @@ export class Primaries {
  * an endorsement key, somebody who can replace answers on the bus can put in a key of his. A session salted to it keeps out
  * who listens, and who alters later messages, and nobody else.
  */
-function parsePrimary(template: PrimaryTemplate, handle: number, reader: WireReader): PrimaryKey {
+async function parsePrimary(template: PrimaryTemplate, handle: number, reader: WireReader): Promise<PrimaryKey> {
   const area = reader.sized(); // creation data, hash, ticket and name follow; the Name is computed here instead
   const own = answerReader("CreatePrimary", area);
   const uniqueFields = template.shape.type === "ecc" ? 4 : 2;
@@ -143,7 +143,7 @@ function parsePrimary(template: PrimaryTemplate, handle: number, reader: WireRea
     throw own.fail("it is not the key that was asked for");
   }
   const { shape } = template;
-  const publicKey = shape.type === "ecc" ? eccKey(shape.curve, own) : rsaKey(shape.bits, own);
+  const publicKey = shape.type === "ecc" ? eccKey(shape.curve, own) : await rsaKey(shape.bits, own);
   own.end();
   return { handle, name: objectName(template.hash, area), hash: template.hash, publicKey };
 }
@@ -160,12 +160,13 @@ function eccKey(curve: Curve, reader: WireReader): PrimaryPublicKey {
   return { type: "ecc", curve, point, x };
 }
 
-function rsaKey(bits: number, reader: WireReader): PrimaryPublicKey {
+async function rsaKey(bits: number, reader: WireReader): Promise<PrimaryPublicKey> {
   const exponent = reader.u32();
   if (exponent !== 0 && exponent !== DEFAULT_EXPONENT) throw reader.fail("its exponent is not the one asked for");
   const modulus = reader.sized();
   if (modulus.length !== bits / 8) throw reader.fail("its modulus has another size than asked for");
   try {
+    const { createPublicKey } = await import("node:crypto"); // milliseconds, so only for such a key
     const n = Buffer.from(modulus).toString("base64url");
     return { type: "rsa", key: createPublicKey({ key: { kty: "RSA", n, e: "AQAB" }, format: "jwk" }) };
   } catch {

@@ -1,4 +1,4 @@
-import { ALG, digest, type HashAlgorithm } from "./algorithms.ts";
+import { ALG, digest, type NameHash } from "./algorithms.ts";
 import { concat, hexCode, sameBytes, sized, u16, u32, WireReader } from "./wire.ts";
 
 /** TPMA_OBJECT, TPM 2.0 Part 2 section 8.3. */
@@ -28,7 +28,7 @@ export interface SealedPublic {
  * @param hash the name algorithm that the token states
  * @throws LatchkeyError token/malformed
  */
-export function parseSealedPublic(whole: Uint8Array, hash: HashAlgorithm): SealedPublic {
+export function parseSealedPublic(whole: Uint8Array, hash: NameHash): SealedPublic {
   const outer = new WireReader(whole, "the token's jwk_pub", "token/malformed");
   const area = outer.sized();
   outer.end();
@@ -58,7 +58,7 @@ export function parseSealedPublic(whole: Uint8Array, hash: HashAlgorithm): Seale
  * attack lockout, and its password opens it only where there is no policy.
  * @param authPolicy a policy digest, or nothing
  */
-export function sealedTemplate(hash: HashAlgorithm, authPolicy: Uint8Array | undefined): Uint8Array {
+export function sealedTemplate(hash: NameHash, authPolicy: Uint8Array | undefined): Uint8Array {
   const base = ATTRIBUTE.fixedTpm | ATTRIBUTE.fixedParent | ATTRIBUTE.adminWithPolicy | ATTRIBUTE.noDictionaryAttack;
   const attributes = authPolicy ? base : base | ATTRIBUTE.userWithAuth;
   return concat(
@@ -78,6 +78,6 @@ export function isMadeFrom(template: Uint8Array, area: Uint8Array): boolean {
 }
 
 /** An object's Name: its nameAlg and the digest of its TPMT_PUBLIC, Part 1 section 16. */
-export function objectName(hash: HashAlgorithm, area: Uint8Array): Uint8Array {
+export function objectName(hash: NameHash, area: Uint8Array): Uint8Array {
   return concat(u16(hash.id), digest(hash, area));
 }

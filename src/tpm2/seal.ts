@@ -1,6 +1,6 @@
 import { LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
-import type { HashAlgorithm } from "./algorithms.ts";
+import type { NameHash } from "./algorithms.ts";
 import { answerReader, commands } from "./commands.ts";
 import type { PrimaryTemplate } from "./primary.ts";
 import { isMadeFrom, sealedTemplate } from "./public-area.ts";
@@ -26,7 +26,7 @@ export interface SealedParts {
 export async function seal(
   turn: TpmTurn,
   primaryTemplate: PrimaryTemplate,
-  hash: HashAlgorithm,
+  hash: NameHash,
   authPolicy: Uint8Array | undefined,
   secret: SecretBytes,
 ): Promise<SealedParts> {

@@ -1,6 +1,6 @@
 import { LatchkeyError } from "../system/errors.ts";
 import type { SecretBytes } from "../system/secret-bytes.ts";
-import type { HashAlgorithm } from "./algorithms.ts";
+import type { NameHash } from "./algorithms.ts";
 import { answerReader, commands, type NamedHandle } from "./commands.ts";
 import { type PcrSelection, pcrWords } from "./pcr-selection.ts";
 import { readPcrs } from "./pcrs.ts";
@@ -21,7 +21,7 @@ const POLICY_PAUSE = 15;
 export interface SealedObject {
   readonly primary: PrimaryTemplate;
   /** Name algorithm of the object. */
-  readonly hash: HashAlgorithm;
+  readonly hash: NameHash;
   /** TPM2B_PUBLIC and TPM2B_PRIVATE, with their lengths. */
   readonly publicArea: Uint8Array;
   readonly privateArea: Uint8Array;

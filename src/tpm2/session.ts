@@ -1,7 +1,6 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
 import { LatchkeyError } from "../system/errors.ts";
 import type { SecretBytes } from "../system/secret-bytes.ts";
-import { ALG, digest, type HashAlgorithm } from "./algorithms.ts";
+import { ALG, digest, type NameHash } from "./algorithms.ts";
 import { cfbDecrypt, cfbEncrypt } from "./cfb.ts";
 import type { Authorization, TpmChannel } from "./channel.ts";
 import { answerReader, commands, type TpmAnswer, type TpmCommand } from "./commands.ts";
@@ -31,7 +30,7 @@ const IV_BYTES = 16;
 export class TpmSession implements Authorization, AsyncDisposable {
   readonly handle: number;
   readonly #channel: TpmChannel;
-  readonly #hash: HashAlgorithm;
+  readonly #hash: NameHash;
   readonly #key: SecretBytes;
   readonly #attributes: number;
   /** Of the TPM: the one before and, after an answer, the newest. */
@@ -42,7 +41,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
   private constructor(
     channel: TpmChannel,
     handle: number,
-    hash: HashAlgorithm,
+    hash: NameHash,
     key: SecretBytes,
     attributes: number,
     nonces: { readonly tpm: Uint8Array; readonly caller: Uint8Array },
@@ -66,12 +65,12 @@ export class TpmSession implements Authorization, AsyncDisposable {
     { channel, random, signal }: TpmTurn,
     primary: PrimaryKey,
     type: keyof typeof SESSION_TYPE,
-    hash: HashAlgorithm,
+    hash: NameHash,
     encrypts: keyof typeof ATTRIBUTE,
   ): Promise<TpmSession> {
-    using salt = makeSalt(primary, random);
+    using salt = await makeSalt(primary, random);
     const first = new Uint8Array(hash.size);
-    random(first);
+    random.fill(first);
     const command = commands.startAuthSession(primary, first, salt.encrypted, SESSION_TYPE[type], SYMMETRIC, hash.id);
     const answer = await channel.execute(command, signal);
     const reader = answerReader(command.name, answer.parameters);
@@ -79,7 +78,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
     reader.end();
     const key = kdfA(hash, salt.secret.bytes, "ATH", nonceTpm, first, hash.size * 8);
     const caller = new Uint8Array(hash.size);
-    random(caller); // fresh for the one command to come
+    random.fill(caller); // fresh for the one command to come
     return new TpmSession(channel, answer.handle, hash, key, ATTRIBUTE[encrypts], { tpm: nonceTpm, caller });
   }
 
@@ -103,7 +102,11 @@ export class TpmSession implements Authorization, AsyncDisposable {
     reader.end();
     const rpHash = digest(this.#hash, u32(0), u32(command.code), answer.parameters);
     const expected = this.#hmac(rpHash, nonceTpm, this.#nonceCaller, attributes);
-    if (given.length !== expected.length || !timingSafeEqual(given, expected) || attributes !== this.#attributes) {
+    if (
+      given.length !== expected.length ||
+      !crypto.timingSafeEqual(given, expected) ||
+      attributes !== this.#attributes
+    ) {
       throw new LatchkeyError("tpm2/forged-answer", `the TPM's answer to ${command.name} was altered on its way here`, {
         hint: "somebody may be tampering with the machine's TPM bus",
       });
@@ -133,7 +136,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
   }
 
   #hmac(parameterHash: Uint8Array, newer: Uint8Array, older: Uint8Array, attributes: number): Uint8Array {
-    return createHmac(this.#hash.name, this.#key.bytes)
+    return new Bun.CryptoHasher(this.#hash.name, this.#key.bytes)
       .update(parameterHash)
       .update(newer)
       .update(older)

@@ -1,12 +1,10 @@
-import { randomFillSync } from "node:crypto";
 import { type Clock, monotonicClock } from "../system/clock.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import { defaultLimits, interrupted, TpmChannel, type TpmLimits } from "./channel.ts";
-import { openDevice } from "./device-transport.ts";
 import { explainLockout } from "./lockout.ts";
 import { Primaries } from "./primary.ts";
+import { machineRandomness, type Randomness } from "./randomness.ts";
 import { TpmResponseError } from "./response-codes.ts";
-import type { Randomness } from "./salt.ts";
 import { openSocket } from "./socket-transport.ts";
 import { addressName, type TpmAddress } from "./tcti.ts";
 import type { TpmTransport } from "./transport.ts";
@@ -19,7 +17,7 @@ export interface TpmOptions {
   readonly deviceWait?: number;
   readonly limits?: Partial<TpmLimits>;
   readonly clock?: Clock;
-  /** Where nonces and salts come from, the kernel's generator; another one only in tests. */
+  /** Another one only in tests. */
   readonly random?: Randomness;
   /** Another way to the TPM: for tests. */
   readonly open?: (signal: AbortSignal) => Promise<TpmTransport>;
@@ -71,7 +69,7 @@ export class Tpm implements AsyncDisposable {
     const turn = this.#turns.then(async () => {
       if (either.aborted) throw interrupted();
       const { channel, primaries } = await this.#connection(either);
-      const random = this.#options.random ?? ((bytes) => void randomFillSync(bytes));
+      const random = this.#options.random ?? machineRandomness;
       return await explained({ channel, primaries, random, signal: either }, work);
     });
     this.#turns = turn.then(
@@ -119,18 +117,14 @@ export class Tpm implements AsyncDisposable {
     }
   }
 
-  #transport(signal: AbortSignal): Promise<TpmTransport> {
-    if (this.#options.open) return this.#options.open(signal);
+  async #transport(signal: AbortSignal): Promise<TpmTransport> {
+    if (this.#options.open) return await this.#options.open(signal);
     const address = this.#address;
     const wait = this.#options.deviceWait ?? DEVICE_WAIT_LIMIT;
-    switch (address.kind) {
-      case "device":
-        return openDevice(address.path, wait, signal);
-      case "first-device":
-        return openDevice(undefined, wait, signal);
-      default:
-        return openSocket(address, this.name, signal);
-    }
+    if (address.kind !== "device" && address.kind !== "first-device") return openSocket(address, this.name, signal);
+    // Loaded when it is needed: the files of Bun that it needs take milliseconds.
+    const { openDevice } = await import("./device-transport.ts");
+    return await openDevice(address.kind === "device" ? address.path : undefined, wait, signal);
   }
 }
 

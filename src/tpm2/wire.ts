@@ -81,7 +81,10 @@ export class WireReader {
   }
 
   #integer(length: number): number {
-    return this.bytes(length).reduce((value, byte) => value * 256 + byte, 0);
+    const octets = this.bytes(length);
+    let value = 0;
+    for (let index = 0; index < length; index += 1) value = value * 256 + (octets[index] ?? 0);
+    return value;
   }
 }
 
@@ -123,5 +126,5 @@ export function hex(bytes: Uint8Array): string {
 
 /** Equal in length and content; for public values only. */
 export function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, index) => byte === other[index]);
+  return Buffer.compare(one, other) === 0;
 }

@@ -1,66 +1,119 @@
 import type { FoundVolume, OpenedVolume, ProvenVolume } from "../providers/provider.ts";
 import type { Credential } from "../system/credential.ts";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import type { ProofRoom } from "./proof-room.ts";
 
-/** What one credential did to one group. */
-export interface AttemptResult {
-  /** True when every volume is open now. */
-  readonly opened: boolean;
-  /** Volumes that refused, by name. Empty when opened. */
-  readonly errors: ReadonlyMap<string, LatchkeyError>;
+type Errors = ReadonlyMap<string, LatchkeyError>;
+
+/** All volumes of a group, each with a credential that it has accepted; disposing wipes what would open them. */
+export interface ProvenGroup extends Disposable {
+  /** In the order of the group. */
+  readonly members: readonly { readonly volume: FoundVolume; readonly ready: ProvenVolume }[];
+}
+
+/** Proven by every member, or why not: volumes that refused, by name. */
+export type ProofResult = { readonly proven: ProvenGroup } | { readonly errors: Errors };
+
+export interface ProofParts {
+  readonly room: ProofRoom;
+  readonly signal: AbortSignal;
+  /** Called each time one more of them has accepted the credential. */
+  accepted?(count: number): void;
 }
 
 /**
- * Verify all, then open all: every volume of the group accepts the credential before the first one is opened; when a later
- * opening fails, what this call opened, and only that, is closed again, last first.
+ * The first half of "verify all, then open all": every volume accepts the credential before the first one is opened. Members
+ * are proved side by side as far as the machine bears. Those that have not begun when one refuses are not tried: the pool
+ * stays closed whatever they say, and with a mistyped passphrase each would take as long to say the same.
  */
-export async function attemptGroup(
+export async function proveAll(
   volumes: readonly FoundVolume[],
   credential: Credential,
-  signal: AbortSignal,
-): Promise<AttemptResult> {
+  { room, signal, accepted = () => undefined }: ProofParts,
+): Promise<ProofResult> {
   const errors = new Map<string, LatchkeyError>();
-  const proven = new Map<FoundVolume, ProvenVolume>();
-  try {
-    await Promise.all(
-      volumes.map(async (volume) => {
-        try {
-          proven.set(volume, await volume.prove(credential, signal));
-        } catch (thrown) {
-          errors.set(volume.name, asLatchkeyError(thrown));
-        }
-      }),
-    );
-    if (errors.size > 0) return { opened: false, errors };
-    return await openInTurn(proven);
-  } finally {
-    for (const volume of proven.values()) volume[Symbol.dispose]();
-  }
+  using proven = new DisposableStack();
+  const ready = new Map<FoundVolume, ProvenVolume>();
+  await Promise.all(
+    volumes.map(async (volume) => {
+      using place = await room.enter(volume.proofMemory, signal);
+      if (errors.size > 0) return;
+      try {
+        if (!place) throw interrupted(volume);
+        ready.set(volume, proven.use(await volume.prove(credential, signal)));
+        accepted(ready.size);
+      } catch (thrown) {
+        errors.set(volume.name, asLatchkeyError(thrown));
+      }
+    }),
+  );
+  if (errors.size > 0) return { errors };
+  const members = volumes.flatMap((volume) => {
+    const one = ready.get(volume);
+    return one ? [{ volume, ready: one }] : [];
+  });
+  const scope = proven.move();
+  return { proven: { members, [Symbol.dispose]: () => scope.dispose() } };
 }
 
-async function openInTurn(proven: ReadonlyMap<FoundVolume, ProvenVolume>): Promise<AttemptResult> {
+export interface OpenResult {
+  /** True when every volume is open now. */
+  readonly opened: boolean;
+  /** Why volumes are not open, or are although they should not be (unlock/left-open), by name. */
+  readonly errors: Errors;
+  /** What all of them hold must not be open together: no other credential changes that. */
+  readonly rejection?: LatchkeyError;
+}
+
+/**
+ * The second half: opens in the order of the group. When a later opening fails, or the signal is aborted before all are open,
+ * what this call opened, and only that, is closed again, last first.
+ * @param review looks at what is open then; what it throws has all of it closed again
+ */
+export async function openAll(
+  { members }: ProvenGroup,
+  signal: AbortSignal,
+  review: () => Promise<void> = () => Promise.resolve(),
+): Promise<OpenResult> {
   const opened: { volume: FoundVolume; handle: OpenedVolume }[] = [];
-  for (const [volume, ready] of proven) {
+  for (const { volume, ready } of members) {
     try {
+      if (signal.aborted) throw interrupted(volume);
       opened.push({ volume, handle: await ready.open() });
     } catch (thrown) {
-      const errors = new Map([[volume.name, asLatchkeyError(thrown)]]);
-      for (const { volume: earlier, handle } of opened.reverse()) {
-        try {
-          await handle.close();
-        } catch (closing) {
-          const reason = asLatchkeyError(closing).message;
-          errors.set(
-            earlier.name,
-            new LatchkeyError(
-              "unlock/left-open",
-              `${earlier.name} was opened and could not be closed again: ${reason}`,
-            ),
-          );
-        }
-      }
-      return { opened: false, errors };
+      const error = asLatchkeyError(thrown);
+      return { opened: false, errors: new Map([[volume.name, error], ...(await closeAgain(opened))]) };
     }
   }
+  try {
+    await review();
+  } catch (thrown) {
+    const rejection = asLatchkeyError(thrown);
+    const errors = members.map(({ volume }) => [volume.name, rejection] as const);
+    return { opened: false, errors: new Map([...errors, ...(await closeAgain(opened))]), rejection };
+  }
   return { opened: true, errors: new Map() };
+}
+
+/** @returns what could not be closed */
+async function closeAgain(
+  opened: readonly { readonly volume: FoundVolume; readonly handle: OpenedVolume }[],
+): Promise<Errors> {
+  const errors = new Map<string, LatchkeyError>();
+  for (const { volume, handle } of opened.toReversed()) {
+    try {
+      await handle.close();
+    } catch (thrown) {
+      const { message } = asLatchkeyError(thrown);
+      errors.set(
+        volume.name,
+        new LatchkeyError("unlock/left-open", `${volume.name} was opened and could not be closed again: ${message}`),
+      );
+    }
+  }
+  return errors;
+}
+
+function interrupted({ name }: FoundVolume): LatchkeyError {
+  return new LatchkeyError("unlock/interrupted", `${name}: interrupted before it was opened`);
 }

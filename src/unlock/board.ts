@@ -8,6 +8,8 @@ const settledStandings: ReadonlySet<VolumeStanding> = new Set([
   "already-open",
   "unencrypted",
   "left-to-system",
+  "missing",
+  "deferred",
   "refused",
   "failed",
 ]);

@@ -4,6 +4,7 @@ import type { Plan, VolumePlan } from "../config/plan.ts";
 export interface Group {
   /** The pool's name, or the volume's. */
   readonly name: string;
+  readonly isPool: boolean;
   readonly volumes: readonly VolumePlan[];
 }
 
@@ -15,10 +16,10 @@ export function planGroups(plan: Plan): readonly Group[] {
   for (const volume of plan.volumes) {
     const pool = poolOf.get(volume.name);
     if (!pool) {
-      groups.set(`volume ${volume.name}`, { name: volume.name, volumes: [volume] });
+      groups.set(`volume ${volume.name}`, { name: volume.name, isPool: false, volumes: [volume] });
     } else if (!groups.has(`pool ${pool.name}`)) {
       const members = pool.volumes.map((name) => byName.get(name)).filter((member) => member !== undefined);
-      groups.set(`pool ${pool.name}`, { name: pool.name, volumes: members });
+      groups.set(`pool ${pool.name}`, { name: pool.name, isPool: true, volumes: members });
     }
   }
   return [...groups.values()];

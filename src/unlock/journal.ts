@@ -2,7 +2,8 @@ import type { FoundVolume } from "../providers/provider.ts";
 import type { Source } from "../sources/source.ts";
 import type { Clock } from "../system/clock.ts";
 import type { LatchkeyError } from "../system/errors.ts";
-import { append, type Report, reportedError, type VolumeRecord, verdictOf } from "./report.ts";
+import type { Finding } from "./compare-members.ts";
+import { type AttemptRecord, append, type Report, reportedError, type VolumeRecord, verdictOf } from "./report.ts";
 
 interface JournalParts {
   readonly plan: { readonly warnings: readonly string[]; readonly debug: boolean };
@@ -47,6 +48,11 @@ export class Journal {
     this.#parts.announce(`debug: ${who}: ${text}`);
   }
 
+  /** All attempts so far, oldest first. */
+  get attempts(): readonly AttemptRecord[] {
+    return this.#report.attempts;
+  }
+
   /** A volume stays closed although nothing is wrong with it: another member of its pool refused. */
   heldBack(volume: string, source: Source, error: LatchkeyError): void {
     this.#remember(volume, source, error);
@@ -81,6 +87,13 @@ export class Journal {
   announceOpened(volumes: readonly FoundVolume[], source: Source): void {
     for (const { name, description } of volumes)
       this.#parts.announce(`${name}: ${description} opened by ${source.name}`);
+  }
+
+  /** Something that a person should see to, although everything is open. */
+  warn(pool: string, { text, hint }: Finding): void {
+    append(this.#report.warnings, `pool ${pool}: ${text}; ${hint}`);
+    this.#parts.announce(`warning: pool ${pool}: ${text}`);
+    this.#parts.announce(`hint: ${hint}`);
   }
 
   announceError(error: LatchkeyError): void {

@@ -16,8 +16,9 @@ export function gravest(outcomes: readonly Outcome[]): "done" | Outcome {
   return gravity.find((outcome) => outcomes.includes(outcome)) ?? "done";
 }
 
-function outcomeOf(volume: VolumeRecord): Outcome | undefined {
-  return volume.error ? errorTable[volume.error.code as ErrorCode].outcome : undefined;
+/** Undefined when nothing failed: a member that was done without, as somebody allowed, makes nothing fail. */
+export function outcomeOf(volume: VolumeRecord): Outcome | undefined {
+  return volume.error && volume.standing !== "missing" ? errorTable[volume.error.code as ErrorCode].outcome : undefined;
 }
 
 /** Why a volume stayed closed: the one reason there is, or all of them in one line, each with its source. */

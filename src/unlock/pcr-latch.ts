@@ -11,9 +11,13 @@ const EXTEND_LIMIT = 10_000;
 /** What is measured: names who extended the PCR, for whoever reads the event log or computes the value. */
 const LATCH_EVENT = "latchkey: volumes are open";
 
-/** The PCR to extend now: once everything is open, whoever opened it, the passphrase too. */
+/**
+ * The PCR to extend now: once everything is open, whoever opened it, the passphrase too. What was left for later still wants its
+ * token.
+ */
 export function latchToDrop(plan: Plan, report: Report): number | undefined {
   if (report.outcome !== "done" || report.volumes.length === 0) return undefined;
+  if (report.volumes.some(({ standing }) => standing === "deferred")) return undefined;
   return plan.policy.sealPcrAfterUnlock;
 }
 

@@ -16,11 +16,16 @@ export interface RaceParts {
   readonly journal: Journal;
   /** Aborted when the race is over. */
   readonly signal: AbortSignal;
-  contextFor(source: Source, signal: AbortSignal, nothingYet: (reason: LatchkeyError) => void): SourceContext;
+  contextFor(
+    source: Source,
+    signal: AbortSignal,
+    nothingYet: (reason: LatchkeyError) => void,
+    questionTime: Promise<void>,
+  ): SourceContext;
 }
 
 export interface Race {
-  /** Every source has ended by itself, or no volume is left that it serves. */
+  /** Every source has ended by itself, or no volume is left that it serves; listeners at least have nothing now. */
   readonly exhausted: Promise<void>;
   /** Every source has ended, or has been left behind SOURCE_END_LIMIT after the signal. */
   readonly ended: Promise<void>;
@@ -31,34 +36,49 @@ export interface Race {
  * and at most prompt_after; with no automatic source they appear at once.
  */
 export function raceSources(parts: RaceParts): Race {
-  const questions = parts.sources.filter((source) => source.isQuestion);
+  const questions = parts.sources.filter((source) => source.isQuestion && !source.runsFromStart);
+  const earlyQuestions = parts.sources.filter((source) => source.isQuestion && source.runsFromStart);
   const automatic = parts.sources.filter((source) => !source.isQuestion);
 
   let quiet = 0;
   const allQuiet = Promise.withResolvers<void>();
   if (automatic.length === 0) allQuiet.resolve();
+  const questionTime = Promise.withResolvers<void>();
+  /** What the end of the race is waited for: a listener that has nothing now may never have anything. */
+  const awaited: Promise<void>[] = [];
   const running = automatic.map((source) => {
+    const hasNothing = Promise.withResolvers<void>();
     let counted = false;
     const countQuiet = (): void => {
       if (counted) return;
       counted = true;
+      hasNothing.resolve();
       quiet += 1;
       if (quiet === automatic.length) allQuiet.resolve();
     };
-    return runSource(source, parts, countQuiet).finally(countQuiet);
+    const end = runSource(source, parts, questionTime.promise, countQuiet).finally(countQuiet);
+    awaited.push(source.listens ? hasNothing.promise : end);
+    return end;
   });
+  for (const source of earlyQuestions) {
+    const end = runSource(source, parts, questionTime.promise);
+    awaited.push(end);
+    running.push(end);
+  }
 
   const asking = Promise.race([allQuiet.promise, parts.clock.sleep(parts.promptAfter, parts.signal)]).then(async () => {
     if (parts.signal.aborted) return;
-    await Promise.all(questions.map((source) => runSource(source, parts, () => undefined)));
+    questionTime.resolve();
+    await Promise.all(questions.map((source) => runSource(source, parts, questionTime.promise)));
   });
 
-  const exhausted = Promise.all([...running, asking]).then(() => undefined);
-  return { exhausted, ended: patientlyAwait(exhausted, parts.signal, parts.clock) };
+  const exhausted = Promise.all([...awaited, asking]).then(() => undefined);
+  const all = Promise.all([...running, asking]).then(() => undefined);
+  return { exhausted, ended: patientlyAwait(all, parts.signal, parts.clock) };
 }
 
 /** Waits for `work`; once the signal is aborted for SOURCE_END_LIMIT more at the most. */
-async function patientlyAwait(work: Promise<void>, signal: AbortSignal, clock: Clock): Promise<void> {
+async function patientlyAwait(work: Promise<unknown>, signal: AbortSignal, clock: Clock): Promise<void> {
   const finished = new AbortController();
   const leftBehind = new Promise<void>((resolve) => {
     const patience = (): void => void clock.sleep(SOURCE_END_LIMIT, finished.signal).then(resolve);
@@ -72,8 +92,17 @@ async function patientlyAwait(work: Promise<void>, signal: AbortSignal, clock: C
   }
 }
 
-/** One source from start to end: bounded by its limit, ended when nothing it serves is left, its failure recorded. */
-async function runSource(source: Source, parts: RaceParts, onQuiet: () => void): Promise<void> {
+/**
+ * One source from start to end: bounded by its limit, ended when nothing it serves is left, its failure recorded. Its limit is
+ * for getting a credential. What it has offered by then is still tried, and it is not over before that has an end: trying has
+ * limits of its own.
+ */
+async function runSource(
+  source: Source,
+  parts: RaceParts,
+  questionTime: Promise<void>,
+  onQuiet: () => void = () => undefined,
+): Promise<void> {
   const { board, clock, journal } = parts;
   const own = new AbortController();
   const signal = AbortSignal.any([parts.signal, own.signal]);
@@ -86,11 +115,12 @@ async function runSource(source: Source, parts: RaceParts, onQuiet: () => void):
 
   void board.until(servesNothing, signal).then(() => own.abort());
   const { timeLimit } = source;
+  const offers = new Set<Promise<unknown>>();
   let timedOut = false;
   if (timeLimit !== undefined) {
     void clock.sleep(timeLimit, signal).then(() => {
       if (signal.aborted) return;
-      timedOut = true;
+      timedOut = offers.size === 0;
       own.abort();
       onQuiet();
     });
@@ -98,11 +128,21 @@ async function runSource(source: Source, parts: RaceParts, onQuiet: () => void):
 
   journal.event("started", { source: source.name });
   try {
-    const context = parts.contextFor(source, signal, (reason) => {
+    const nothingYet = (reason: LatchkeyError): void => {
       fail(reason);
       onQuiet();
+    };
+    const context = parts.contextFor(source, signal, nothingYet, questionTime);
+    const running = source.run({
+      ...context,
+      offer: (secret, volumes) => {
+        const offer = context.offer(secret, volumes);
+        offers.add(offer);
+        const end = (): void => void offers.delete(offer);
+        offer.then(end, end);
+        return offer;
+      },
     });
-    const running = source.run(context);
     running.catch(() => undefined); // it may fail after it was left behind
     await patientlyAwait(running, signal, clock);
     if (timedOut) throw timedOutError(source, timeLimit ?? 0);
@@ -111,6 +151,7 @@ async function runSource(source: Source, parts: RaceParts, onQuiet: () => void):
     else if (!signal.aborted) fail(asLatchkeyError(thrown));
   } finally {
     own.abort();
+    await patientlyAwait(Promise.allSettled(offers), parts.signal, clock);
     journal.event("ended", { source: source.name });
   }
 }

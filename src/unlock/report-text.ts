@@ -8,6 +8,8 @@ const standingWords: Readonly<Record<VolumeRecord["standing"], string>> = {
   "already-open": "already open",
   unencrypted: "not encrypted",
   "left-to-system": "left to the system",
+  missing: "MISSING",
+  deferred: "left for later",
   refused: "REFUSED",
   failed: "FAILED",
 };

@@ -27,6 +27,8 @@ export type VolumeStanding =
   | "already-open"
   | "unencrypted"
   | "left-to-system" // root= named it, but it holds nothing for latchkey
+  | "missing" // its pool was opened without it, as degraded allows
+  | "deferred" // its device had not come when all that the initrd needs was settled: the booted system opens it
   | "refused"
   | "failed";
 

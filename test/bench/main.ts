@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: measures latchkey beside what is used without it, and prints a page of figures. Nothing here passes or
- * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [sizes] [counted-boots] [wall-boots]
+ * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [pool] [sizes] [counted-boots] [wall-boots]
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { repository } from "../vm/cache.ts";
 import { countedBoots, wallBoots } from "./boots.ts";
 import { environment, load } from "./environment.ts";
 import { buildInitrds, type Initrds } from "./initrds.ts";
+import { poolBenchmark } from "./pool.ts";
 import { sizesBenchmark } from "./sizes.ts";
 import { startBenchmark } from "./start.ts";
 import { makeSubject, type Subject } from "./subject.ts";
@@ -22,6 +23,7 @@ const parts = {
   unlock: unlockBenchmark,
   start: startBenchmark,
   tokens: tokensBenchmark,
+  pool: poolBenchmark,
   sizes: async (subject, initrds) => sizesBenchmark(subject.binary, await initrds()),
   "counted-boots": async (subject, initrds) => countedBoots(subject, await initrds()),
   "wall-boots": async (subject, initrds) => wallBoots(subject, await initrds()),

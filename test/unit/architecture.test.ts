@@ -11,10 +11,11 @@ const sources = [...new Glob("src/**/*.ts").scanSync(root)].sort();
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["commands", "version.ts"],
   "version.ts": [],
-  commands: ["unlock", "stacks", "enroll", "sources", "providers", "config", "keyutils-ffi", "system", "version.ts"],
+  commands: ["unlock", "stacks", "enroll", "rollback", "sources", "providers", "config", "keyutils-ffi", "system", "version.ts"],
   unlock: ["sources", "providers", "config", "tpm2", "system"],
   stacks: ["config", "system", "version.ts"],
   enroll: ["providers", "sources", "tpm2", "jose", "config", "system"],
+  rollback: ["config", "system"],
   sources: ["config", "tpm2", "jose", "keyutils-ffi", "system"],
   providers: ["config", "jose", "keyutils-ffi", "system"],
   config: ["system"],

@@ -48,6 +48,8 @@ export const journalOnFailure: Files = hook(
 export interface KillOptions {
   /** The name in /proc/PID/comm: the program's name, cut to 15 characters. */
   readonly process: string;
+  /** Not before there is something at this path: the node of a disk that the test plugs in when the time has come. */
+  readonly whenThere?: string;
   /** Milliseconds from its start, give or take the tenth of a second at which the fault looks around. */
   readonly after?: number;
   /** Every process of that name, or only the first. */
@@ -57,13 +59,51 @@ export interface KillOptions {
 
 /** Kills a program during the boot. Says `vm: fault: killed PROCESS` on the console when it has done so. */
 export function kill(options: KillOptions): Files {
-  const { process: name, after = 0, every = false, signal = "KILL" } = options;
+  const { process: name } = options;
+  const service = `[Unit]
+Description=Test fault: kill ${name}
+DefaultDependencies=no
+[Service]
+ExecStart=/usr/bin/vm-fault-kill
+`;
+  return {
+    "/usr/bin/vm-fault-kill": { content: killScript(options), mode: 0o755 },
+    ...unit("vm-fault-kill.service", service),
+  };
+}
+
+/** The same in an image of initramfs-tools, where boot scripts may have the program's name: it is known by its path, too. */
+export function killInInitramfs(options: KillOptions & { readonly path: string }): Files {
+  const isIt = `[ "$(readlink "$folder/exe")" = '${options.path}' ] || continue`;
+  return {
+    "/usr/bin/vm-fault-kill": { content: killScript(options, isIt), mode: 0o755 },
+    ...earlyScript("vm-fault", "/usr/bin/vm-fault-kill &\n"),
+  };
+}
+
+/**
+ * A shell script that an image of initramfs-tools runs before everything that opens volumes. The ORDER file is the list by which
+ * a boot goes; no package has a script in this folder.
+ */
+export function earlyScript(name: string, script: string): Files {
+  const path = `/scripts/init-premount/${name}`;
+  return {
+    [path]: { content: `#!/bin/sh\n${script}`, mode: 0o755 },
+    "/scripts/init-premount/ORDER": `${path} "$@"\n`,
+  };
+}
+
+/** @param isIt a further condition, as a line of shell */
+function killScript(options: KillOptions, isIt = ":"): string {
+  const { process: name, after = 0, every = false, signal = "KILL", whenThere = "/" } = options;
   // Shell builtins and sleep only: the initrd has no pgrep. A process may end between two lines, hence the 2>/dev/null.
-  const script = `#!/bin/sh
+  return `#!/bin/sh
+until [ -e '${whenThere}' ]; do sleep 0.1; done
 while :; do
   for folder in /proc/[0-9]*; do
     read -r name 2>/dev/null <"$folder/comm" || continue
     [ "$name" = '${name}' ] || continue
+    ${isIt}
     sleep ${after / 1000}
     kill -${signal} "\${folder#/proc/}" 2>/dev/null || continue
     echo 'vm: fault: killed ${name}' >/dev/ttyS0
@@ -72,16 +112,6 @@ while :; do
   sleep 0.1
 done
 `;
-  const service = `[Unit]
-Description=Test fault: kill ${name}
-DefaultDependencies=no
-[Service]
-ExecStart=/usr/bin/vm-fault-kill
-`;
-  return {
-    "/usr/bin/vm-fault-kill": { content: script, mode: 0o755 },
-    ...unit("vm-fault-kill.service", service),
-  };
 }
 
 export type Damage = "missing" | "empty" | "truncated" | "stripped" | "not-executable" | "hanging";

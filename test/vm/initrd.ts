@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { initramfsToolsFiles } from "../../src/stacks/initramfs-tools/files.ts";
 import { cached, contentHash, removeAsRoot, repository } from "./cache.ts";
 import { type Files, writeFiles } from "./files.ts";
 import type { Guest } from "./guest/chroot.ts";
 import { runInside } from "./guest/inside.ts";
+import type { Stack } from "./guest/packages.ts";
 import { seconds } from "./patience.ts";
 
 /** Raise when the recipe below changes. */
@@ -20,10 +22,10 @@ export const smallMachineDrivers = [
 ] as const;
 
 export interface InitrdOptions {
-  readonly stack: "dracut";
+  readonly stack: Stack;
   /** The compiled latchkey to install, or null for an image that knows nothing of latchkey. */
   readonly binary: string | null;
-  /** Where latchkey's dracut module is; ignored without a binary. */
+  /** Where latchkey's dracut module is; ignored without a binary and with initramfs-tools. */
   readonly module?: string;
   /** Files of /etc/latchkey by name, as they are when the image is built. */
   readonly config?: Files;
@@ -35,32 +37,36 @@ export interface InitrdOptions {
   /** dracut modules. */
   readonly add?: readonly string[];
   readonly omit?: readonly string[];
-  /** Programs and other files that go along. */
+  /** Programs and other files that go along; dracut only. */
   readonly install?: readonly string[];
   /**
-   * Builds with this command instead of a call of dracut: `["latchkey", "install", "dracut"]`, the way a user does it. It
+   * Builds with this command instead of a call of the stack: `["latchkey", "install", "dracut"]`, the way a user does it. It
    * has to leave the image at `commandImage`, by default Debian's /boot/initrd.img-VERSION.
    */
   readonly command?: readonly string[];
   readonly commandImage?: string;
 }
 
-/** Runs in the guest: the files go to their places, then the given command builds. dracut does not fail for a missing module. */
+/**
+ * Runs in the guest: the files go to their places, then the given command builds. dracut does not fail for a missing module, nor
+ * mkinitramfs for a device that it finds no use for.
+ */
 const BUILD = `
 image=$1; absent=$2; shift 2
 rm -f $absent
 cp -r /mnt/files/. /
 "$@" 2>/mnt/build.log || { cat /mnt/build.log >&2; exit 1; }
-if grep -E 'dracut\\[E\\]|cannot be found' /mnt/build.log >&2; then exit 1; fi
+if grep -E 'dracut\\[E\\]|cannot be found|^E: ' /mnt/build.log >&2; then exit 1; fi
 [ "$image" = /mnt/initrd.img ] || cp "$image" /mnt/initrd.img
 chmod 644 /mnt/initrd.img /mnt/build.log
 `;
 
 /** The initrd that these options make, from the cache or built now (10 to 25 s). */
 export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise<string> {
-  const { binary, config = {}, system = {}, absent = [] } = options;
-  const module = options.module ?? join(repository, "initrd-hooks/dracut");
-  const command = options.command ?? dracut(guest, options);
+  const { binary, config = {}, absent = [] } = options;
+  const module = options.module ?? join(repository, "initrd-hooks", options.stack);
+  const command = options.command ?? (options.stack === "dracut" ? dracut(guest, options) : mkinitramfs(guest));
+  const system = options.stack === "dracut" ? (options.system ?? {}) : { ...smallImage(options), ...options.system };
   const image = options.command
     ? (options.commandImage ?? `/boot/initrd.img-${guest.kernelVersion}`)
     : "/mnt/initrd.img";
@@ -78,7 +84,7 @@ export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise
       writeFiles(join(files, "etc/latchkey"), config);
       if (binary !== null) await cp(binary, join(files, "usr/bin/latchkey"));
       // A command is to put the hooks in place itself.
-      if (binary !== null && !options.command) await installHooks(files, module);
+      if (binary !== null && !options.command) await installHooks[options.stack](files, module);
       await runInside(guest, BUILD, {
         purpose: `building an initrd with ${basename(command[0] ?? "")}`,
         within: seconds(300),
@@ -92,14 +98,40 @@ export async function buildInitrd(guest: Guest, options: InitrdOptions): Promise
   return join(directory, "initrd.img");
 }
 
-/** What `latchkey install dracut` puts where. */
-async function installHooks(files: string, module: string): Promise<void> {
-  await cp(module, join(files, "usr/lib/dracut/modules.d/90latchkey"), { recursive: true });
-  for (const name of await readdir(module)) {
-    if (name.endsWith("-latchkey.conf") && /^\d/.test(name)) {
-      await cp(join(module, name), join(files, "etc/dracut.conf.d", name));
+/** What `latchkey install` puts where. */
+const installHooks: Readonly<Record<Stack, (files: string, module: string) => Promise<void>>> = {
+  dracut: async (files, module) => {
+    await cp(module, join(files, "usr/lib/dracut/modules.d/90latchkey"), { recursive: true });
+    for (const name of await readdir(module)) {
+      if (name.endsWith("-latchkey.conf") && /^\d/.test(name)) {
+        await cp(join(module, name), join(files, "etc/dracut.conf.d", name));
+      }
     }
-  }
+  },
+  "initramfs-tools": async (files) => {
+    writeFiles(
+      files,
+      Object.fromEntries(initramfsToolsFiles.map(({ path, text, mode }) => [path, { content: text, mode }])),
+    );
+  },
+};
+
+function mkinitramfs(guest: Guest): readonly string[] {
+  // The usual level takes three times as long.
+  return ["mkinitramfs", "-c", "zstd", "-l", "3", "-o", "/mnt/initrd.img", guest.kernelVersion];
+}
+
+/** Without the drivers of all other machines. A hook names them, for those in the file `modules` are loaded at every boot. */
+function smallImage({ drivers = smallMachineDrivers }: InitrdOptions): Files {
+  const hook = `#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules virtio_pci ${drivers.join(" ")}
+`;
+  return {
+    "/etc/initramfs-tools/conf.d/vm": "MODULES=list\n",
+    "/etc/initramfs-tools/hooks/vm-drivers": { content: hook, mode: 0o755 },
+  };
 }
 
 function dracut(guest: Guest, options: InitrdOptions): readonly string[] {
@@ -111,7 +143,7 @@ function dracut(guest: Guest, options: InitrdOptions): readonly string[] {
     ...list("--drivers", drivers),
     ...list("--add", modules),
     // The btrfs module makes the kernel measure its raid6 routines at every boot.
-    ...list("--omit", ["btrfs", ...omit]),
+    ...list("--omit", add.includes("btrfs") ? omit : ["btrfs", ...omit]),
     ...list("--install", install),
     "/mnt/initrd.img",
   ];

@@ -7,6 +7,8 @@ export interface Disk {
   readonly bus?: "virtio" | "usb";
   /** Not there when the machine starts; `machine.plug(serial)` puts it in. */
   readonly isLate?: boolean;
+  /** No more than this goes through in a second: a slow disk. */
+  readonly bytesPerSecond?: number;
   /** Writes reach the file instead of vanishing with the machine. */
   readonly isKept?: boolean;
 }
@@ -78,7 +80,8 @@ function acceleration(clock: "host" | "instructions"): readonly string[] {
 }
 
 function diskArguments(disk: Disk, index: number): readonly string[] {
-  const options = `id=drive-${disk.serial},format=raw,snapshot=${disk.isKept ? "off" : "on"},cache=unsafe`;
+  const speed = disk.bytesPerSecond === undefined ? "" : `,throttling.bps-total=${disk.bytesPerSecond}`;
+  const options = `id=drive-${disk.serial},format=raw,snapshot=${disk.isKept ? "off" : "on"},cache=unsafe${speed}`;
   const drive = ["-drive", `if=none,file=${disk.file.replaceAll(",", ",,")},${options}`];
   if (!disk.isLate) return [...drive, "-device", deviceProperties(disk)];
   if (disk.bus === "usb") return drive;

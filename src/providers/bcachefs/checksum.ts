@@ -1,3 +1,4 @@
+import { crc32c } from "../../system/crc32c.ts";
 import { damaged } from "./identity.ts";
 
 /** The checksum types a superblock may have: BCH_CSUM_TYPES of fs/bcachefs_format.h without the keyed ones. */
@@ -41,29 +42,6 @@ export function checksum(type: ChecksumType, data: Uint8Array): bigint {
     case 7:
       return Bun.hash.xxHash64(data, 0n);
   }
-}
-
-let crc32cTable: Uint32Array | undefined;
-
-/** Reflected Castagnoli polynomial, RFC 3720 appendix B.4. */
-function makeCrc32cTable(): Uint32Array {
-  const table = new Uint32Array(256);
-  for (let byte = 0; byte < 256; byte++) {
-    let word = byte;
-    for (let bit = 0; bit < 8; bit++) word = word & 1 ? (word >>> 1) ^ 0x82f63b78 : word >>> 1;
-    table[byte] = word;
-  }
-  return table;
-}
-
-function crc32c(data: Uint8Array, start: number): number {
-  crc32cTable ??= makeCrc32cTable();
-  const table = crc32cTable;
-  let crc = start | 0;
-  for (let index = 0; index < data.length; index++) {
-    crc = (crc >>> 8) ^ (table[(crc ^ (data[index] ?? 0)) & 0xff] ?? 0);
-  }
-  return crc >>> 0;
 }
 
 /** Polynomial 42f0e1eba9ea3693 of ECMA-182, not reflected: crc64_be of the kernel's lib/crc. */

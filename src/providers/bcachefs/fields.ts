@@ -1,4 +1,5 @@
-import { damaged, NO_UUID, UUID_BYTES, uuidText } from "./identity.ts";
+import { printable, UUID_BYTES, uuidText } from "../../system/on-disk.ts";
+import { damaged, NO_UUID } from "./identity.ts";
 
 /** The field types latchkey reads, BCH_SB_FIELDS of fs/bcachefs_format.h. */
 export const FIELD = { membersV1: 1, crypt: 2, membersV2: 11 } as const;
@@ -129,14 +130,4 @@ function memberRecords(records: Uint8Array, recordBytes: number, slots: number):
     });
   }
   return members;
-}
-
-/**
- * Text from the disk for people to read: up to the first NUL, without what could break a line, move the cursor or turn
- * the direction of writing.
- */
-export function printable(bytes: Uint8Array): string {
-  const end = bytes.indexOf(0);
-  const text = new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
-  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\u2028\u2029]/gu, "\ufffd");
 }

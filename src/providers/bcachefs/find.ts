@@ -2,13 +2,12 @@ import type { VolumePlan } from "../../config/plan.ts";
 import { type BlockDevice, type BlockDevices, referenceText } from "../../system/block-devices.ts";
 import type { Clock } from "../../system/clock.ts";
 import type { DeviceReference } from "../../system/device-names.ts";
+import { absence, lookAgain, Prober } from "../../system/device-wait.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { FindContext } from "../provider.ts";
 import { type FilesystemView, type MemberDevice, memberText, viewFilesystem } from "./members.ts";
 import { readSuperblock } from "./read.ts";
 
-/** Milliseconds one device may take for its superblocks; a dying disk takes minutes and must not hold up the others. */
-const PROBE_LIMIT = 5000;
 /** Devices looked at side by side. */
 const PROBES_AT_ONCE = 4;
 /** How many missing members a message names. */
@@ -29,8 +28,7 @@ export class FilesystemSearch {
   readonly #context: FindContext;
   readonly #devices: BlockDevices;
   readonly #clock: Clock;
-  /** Paths that did not answer in time; not asked again. */
-  readonly #silent = new Set<string>();
+  readonly #prober: Prober;
   /** Why devices that look like bcachefs cannot be used: perhaps the members that will be missing. */
   readonly #broken = new Set<string>();
   #lastError: LatchkeyError | undefined;
@@ -40,6 +38,7 @@ export class FilesystemSearch {
     this.#context = context;
     this.#devices = devices;
     this.#clock = clock;
+    this.#prober = new Prober(clock);
   }
 
   /** @throws LatchkeyError as Provider.find */
@@ -184,43 +183,12 @@ export class FilesystemSearch {
   }
 
   async #probe({ path, isHeld }: BlockDevice): Promise<MemberDevice> {
-    const silence = new LatchkeyError(
-      "device/no-answer",
-      `${path} did not answer within ${seconds(PROBE_LIMIT)}: the disk or its cable may be failing`,
-    );
-    if (this.#silent.has(path)) throw silence;
-    const done = new AbortController();
-    const late = this.#clock.sleep(PROBE_LIMIT, done.signal).then(() => undefined);
-    try {
-      const superblock = await Promise.race([probeSuperblock(this.#devices, path), late]);
-      if (superblock) return { path, superblock, isHeld };
-      this.#silent.add(path);
-      throw silence;
-    } finally {
-      done.abort();
-    }
+    const superblock = await this.#prober.ask(path, () => probeSuperblock(this.#devices, path));
+    return { path, superblock, isHeld };
   }
 
-  /** Yields at once and after each change, until the limit (milliseconds) or the end of interest. */
-  async *#wakeups(limit: number): AsyncGenerator<void> {
-    const over = new AbortController();
-    const stop = AbortSignal.any([this.#context.signal, over.signal]);
-    const changes = this.#devices.changes(stop)[Symbol.asyncIterator]();
-    this.#clock.sleep(limit, stop).then(
-      () => over.abort(),
-      () => over.abort(),
-    );
-    // Asked before the first look, so that what changes during it is not missed.
-    let next = changes.next();
-    try {
-      while (!stop.aborted) {
-        yield;
-        if ((await next).done) return;
-        next = changes.next();
-      }
-    } finally {
-      over.abort();
-    }
+  #wakeups(limit: number): AsyncGenerator<void> {
+    return lookAgain(this.#devices, this.#clock, limit, this.#context.signal);
   }
 
   #throwIfInterrupted(): void {
@@ -258,13 +226,4 @@ function missingText({ missing, newest }: FilesystemView): string {
   const named = missing.slice(0, MEMBERS_NAMED).map(memberText);
   if (missing.length > MEMBERS_NAMED) named.push(`${missing.length - MEMBERS_NAMED} more`);
   return `${missing.length} of ${newest.superblock.members.length} members, ${named.join(", ")},`;
-}
-
-/** @param limit milliseconds that were waited for it */
-function absence(limit: number): string {
-  return limit === 0 ? "is not there" : `did not appear within ${seconds(limit)}`;
-}
-
-function seconds(milliseconds: number): string {
-  return `${Math.round(milliseconds / 100) / 10} s`;
 }

@@ -1,20 +1,14 @@
 /** The identities on a bcachefs disk: magics and UUIDs, all in plain byte order (first textual byte first). */
 
 import { LatchkeyError } from "../../system/errors.ts";
+import { uuidText } from "../../system/on-disk.ts";
 
 /** BCHFS_MAGIC of fs/bcachefs_format.h. */
 const CURRENT_MAGIC = "c68573f6-66ce-90a9-d96a-60cf803df7ef";
 /** BCACHE_MAGIC: shared with bcache, so whoever accepts it goes on checking everything else. */
 const OLD_MAGIC = "c68573f6-4e1a-45ca-8265-f57f48ba6d81";
 
-export const UUID_BYTES = 16;
 export const NO_UUID = "00000000-0000-0000-0000-000000000000";
-
-/** @returns lower case with hyphens, as blkid, /sys/fs/bcachefs and the key description spell it */
-export function uuidText(bytes: Uint8Array): string {
-  const hex = bytes.subarray(0, UUID_BYTES).toHex();
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join("-");
-}
 
 /** Superblocks and layouts carry the same two magics. */
 export function isMagic(bytes: Uint8Array): boolean {

@@ -43,10 +43,29 @@ function mountAt(plan: MountPlan, target: string, calls: MountCalls): readonly s
 
 /**
  * X-mount.subdir= by hand: mount(8) does it in user space, and failed to with the bcachefs helper (util-linux issue
- * 2834). The file system is mounted on a private folder, so that nobody else sees it there, then its subfolder is bound to
- * the target, and the first mount is dropped.
+ * 2834). The file system is mounted elsewhere, its subfolder is bound to the target, and the first mount is dropped.
  */
 function mountSubfolder(plan: MountPlan, subfolder: string, calls: MountCalls): readonly string[] {
+  return whileMounted(
+    plan,
+    (stage, notes) => {
+      bindSubfolder(plan, stage, subfolder, calls);
+      return notes;
+    },
+    calls,
+  );
+}
+
+/**
+ * Mounts the whole file system on a private folder, so that nobody else sees it there, for as long as the work takes.
+ * @param work gets the folder, and notes for the report; it leaves nothing open there
+ * @throws LatchkeyError bcachefs/mount-failed, and whatever `work` throws; nothing stays mounted
+ */
+export function whileMounted<T>(
+  plan: MountPlan,
+  work: (folder: string, notes: readonly string[]) => T,
+  calls: MountCalls = systemCalls,
+): T {
   const stage = calls.makeFolder();
   try {
     check(plan, calls.mount(stage, stage, "", MS.bind, ""));
@@ -54,11 +73,10 @@ function mountSubfolder(plan: MountPlan, subfolder: string, calls: MountCalls): 
       check(plan, calls.mount("", stage, "", MS.private, ""));
       const notes = mountAt(plan, stage, calls);
       try {
-        bindSubfolder(plan, stage, subfolder, calls);
+        return work(stage, notes);
       } finally {
         calls.detach(stage);
       }
-      return notes;
     } finally {
       calls.detach(stage);
     }

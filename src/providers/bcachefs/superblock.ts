@@ -1,7 +1,8 @@
 import { LatchkeyError } from "../../system/errors.ts";
+import { printable, uuidText } from "../../system/on-disk.ts";
 import { type ChecksumType, checksum, checksumType } from "./checksum.ts";
-import { type CryptField, type Member, parseCrypt, parseMembers, printable, walkFields } from "./fields.ts";
-import { absent, damaged, isMagic, NO_UUID, uuidText } from "./identity.ts";
+import { type CryptField, type Member, parseCrypt, parseMembers, walkFields } from "./fields.ts";
+import { absent, damaged, isMagic, NO_UUID } from "./identity.ts";
 import { parseLayout, type SuperblockLayout } from "./layout.ts";
 
 /** struct bch_sb without its fields. */

@@ -46,7 +46,7 @@ async function openAny(token: Token, context: OpenContext): Promise<SecretBytes>
 }
 
 async function openTpm2(token: Token, data: JsonObject, context: OpenContext): Promise<SecretBytes> {
-  const { tpm2, fallback } = context.tools;
+  const { tpm2 } = context.tools;
   if (!tpm2) throw new LatchkeyError("token/unsupported", "the token needs a TPM, and latchkey runs without one here");
   try {
     using key = await tpm2.open(data, context.signal);
@@ -54,7 +54,9 @@ async function openTpm2(token: Token, data: JsonObject, context: OpenContext): P
   } catch (thrown) {
     // clevis hands algorithm names to tpm2-tools as they are, so it may know one that latchkey does not.
     const isUnsupported = thrown instanceof LatchkeyError && thrown.code === "token/unsupported";
-    if (!isUnsupported || !fallback?.has("tpm2")) throw thrown;
+    if (!isUnsupported) throw thrown;
+    const { fallback } = context.tools;
+    if (!fallback?.has("tpm2")) throw thrown;
     return await fallback.decrypt(token.compact, context.signal).catch(() => {
       throw thrown; // what latchkey says about the algorithm is clearer than a pipeline's last words
     });

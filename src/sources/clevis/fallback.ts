@@ -1,5 +1,4 @@
 import { ptr } from "bun:ffi";
-import { closeSync, fstatSync, writeSync } from "node:fs";
 import { type Clock, monotonicClock } from "../../system/clock.ts";
 import { LatchkeyError, oneLine } from "../../system/errors.ts";
 import { cString, errnoName, lastErrno, libc } from "../../system/libc.ts";
@@ -80,6 +79,9 @@ export function clevisFallback({
   };
 }
 
+/** Loaded when a token needs it: every token looks here whether there is a clevis. */
+const nodeFiles = () => require("node:fs") as typeof import("node:fs");
+
 /** A file that is in memory only, for a child to write a secret into; overwritten before it is given back. */
 class SecretFile implements Disposable {
   readonly descriptor: number;
@@ -90,6 +92,7 @@ class SecretFile implements Disposable {
   }
 
   get size(): number {
+    const { fstatSync } = nodeFiles();
     return fstatSync(this.descriptor).size;
   }
 
@@ -110,6 +113,7 @@ class SecretFile implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    const { closeSync, writeSync } = nodeFiles();
     const zeros = new Uint8Array(64 * 1024);
     const { size } = this;
     for (let at = 0; at < size; at += zeros.length)

@@ -1,12 +1,10 @@
-import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { monotonicClock } from "../../system/clock.ts";
 import { LatchkeyError } from "../../system/errors.ts";
 import { chooseTcti } from "../../tpm2/tcti.ts";
 import { Tpm } from "../../tpm2/tpm.ts";
 import { findClevis } from "./fallback.ts";
 import { type HttpOptions, httpOverFetch } from "./http.ts";
-import type { ClevisTools } from "./tools.ts";
+import type { ClevisFallback, ClevisTools } from "./tools.ts";
 import { tpm2Opener } from "./tpm2-open.ts";
 
 /** A bundle of all public authorities has 220 KiB. */
@@ -26,11 +24,14 @@ export function machineTools(options: MachineToolsOptions): ClevisTools & AsyncD
   const { authorityFile, tcti, tangPatience } = options;
   const http: HttpOptions = authorityFile === undefined ? {} : { certificateAuthority: readAuthority(authorityFile) };
   const tpm = new Tpm(chooseTcti(tcti, process.env));
-  const fallback = findClevis();
+  let clevis: { readonly found: ClevisFallback | undefined } | undefined;
   return {
     tpm2: tpm2Opener(tpm),
     http: httpOverFetch(http),
-    ...(fallback ? { fallback } : {}),
+    get fallback() {
+      clevis ??= { found: findClevis() }; // looked for only when a token needs it
+      return clevis.found;
+    },
     clock: monotonicClock,
     tangPatience,
     [Symbol.asyncDispose]: () => tpm[Symbol.asyncDispose](),
@@ -41,6 +42,9 @@ export function machineTools(options: MachineToolsOptions): ClevisTools & AsyncD
 function readAuthority(path: string): string {
   const fail = (reason: string, cause?: unknown): LatchkeyError =>
     new LatchkeyError("tang/ca-unreadable", `the certificate authority ${path} ${reason}`, { cause });
+  // Loaded for the few who have one: together they take Bun as long as its own start.
+  const { readFileSync } = require("node:fs") as typeof import("node:fs");
+  const { X509Certificate } = require("node:crypto") as typeof import("node:crypto");
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);

@@ -3,7 +3,6 @@ import { contentKey } from "../../jose/concat-kdf.ts";
 import { type EcPublicKey, ecPublicJwk, parseEcPublicKey } from "../../jose/ec-jwk.ts";
 import { parseJsonObject, sortedJson } from "../../jose/json.ts";
 import type { Jwe } from "../../jose/jwe.ts";
-import { BlindedExchange } from "../../jose/mccallum-relyea.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
 import { HttpFailure } from "./http.ts";
@@ -24,6 +23,8 @@ const MAX_ANSWER_BYTES = 16 * 1024;
 
 /** Opens a token of pin tang: one McCallum-Relyea exchange with its server (clevis src/pins/tang/clevis-decrypt-tang). */
 export async function openTang(jwe: Jwe, pin: TangPin, context: OpenContext): Promise<SecretBytes> {
+  // Loaded here: node:crypto, which it needs, takes Bun most of what it takes to start, and a token for the TPM does without.
+  const { BlindedExchange } = await import("../../jose/mccallum-relyea.ts");
   using exchange = new BlindedExchange(pin.serverKey, pin.clientKey);
   const question = sortedJson({ ...ecPublicJwk(exchange.blinded), alg: "ECMR", key_ops: ["deriveKey"] });
   const answer = await askPatiently(pin, question, context);

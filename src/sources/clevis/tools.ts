@@ -10,7 +10,7 @@ export interface ClevisTools {
   readonly tpm2?: Tpm2Opener;
   readonly http: HttpExchange;
   /** The installed `clevis decrypt`, for pins latchkey does not know. Absent: it is not installed. */
-  readonly fallback?: ClevisFallback;
+  readonly fallback?: ClevisFallback | undefined;
   readonly clock: Clock;
   /**
    * Milliseconds from the start during which a Tang server that does not answer is tried again. 0: one try, as clevis does.

@@ -1,7 +1,7 @@
 import { octJwkText } from "../../jose/oct-jwk.ts";
 import { LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
-import { type HashAlgorithm, hashByName, nameHash } from "../../tpm2/algorithms.ts";
+import { hashByName, type NameHash, nameHash } from "../../tpm2/algorithms.ts";
 import { type PcrSelection, pcrSelection } from "../../tpm2/pcr-selection.ts";
 import { readPcrs } from "../../tpm2/pcrs.ts";
 import { pcrPolicyDigest } from "../../tpm2/policy.ts";
@@ -62,7 +62,7 @@ export async function sealTpm2Key(
   return tpm2PinHeader(keyType, hash.name, parts, selection);
 }
 
-function givenPolicy(hash: HashAlgorithm, selection: PcrSelection, expect: PcrExpectation): Uint8Array | undefined {
+function givenPolicy(hash: NameHash, selection: PcrSelection, expect: PcrExpectation): Uint8Array | undefined {
   if (expect.kind === "today") return undefined;
   if (expect.kind === "policy") {
     if (expect.digest.length === hash.size) return expect.digest;
@@ -77,7 +77,7 @@ function givenPolicy(hash: HashAlgorithm, selection: PcrSelection, expect: PcrEx
   return pcrPolicyDigest(hash, selection, [values]);
 }
 
-async function todaysPolicy(turn: TpmTurn, hash: HashAlgorithm, selection: PcrSelection): Promise<Uint8Array> {
+async function todaysPolicy(turn: TpmTurn, hash: NameHash, selection: PcrSelection): Promise<Uint8Array> {
   return pcrPolicyDigest(hash, selection, await readPcrs(turn, selection));
 }
 

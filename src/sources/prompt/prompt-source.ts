@@ -1,14 +1,16 @@
 import type { Answer, Question, Way } from "../../system/ask-password/asker.ts";
+import { beforeAbort } from "../../system/before-abort.ts";
 import type { Clock } from "../../system/clock.ts";
-import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
+import { LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
 import type { Source, SourceContext, WantedVolume } from "../source.ts";
 import { Askers, type OpenWay } from "./askers.ts";
 import { type Before, describe, questionText } from "./question-text.ts";
+import { Tries } from "./tries.ts";
 
 /**
  * The question a person answers at boot. One question serves every volume that is found and still closed; each answer is
- * tried on all of them, its result stands in the next question, and there is no limit on tries.
+ * tried on all of them, its result stands in the next question, and there is no limit on tries but that of crypttab.
  *
  * Two answers are not tried:
  * - an empty one is nearly always Enter by mistake, and deriving a key from it takes seconds: it is asked again. Where a
@@ -24,6 +26,8 @@ export interface PromptSettings {
   readonly ways: readonly [Way, ...Way[]];
   readonly openWay: OpenWay;
   readonly clock: Clock;
+  /** How many wrong answers a volume takes, where its owner limits them. */
+  readonly tries?: ReadonlyMap<string, number>;
 }
 
 const DECLINES_AT_BOOT = 3;
@@ -50,14 +54,19 @@ export class PromptSource implements Source {
     this.#settings = settings;
   }
 
-  async run(context: SourceContext): Promise<void> {
+  async run(whole: SourceContext): Promise<void> {
+    const tries = new Tries(this.#settings.tries);
+    const context = tries.limit(whole);
     using askers = new Askers(this.#settings.ways, this.#settings.openWay, (text) => context.note(text));
     const question = new ChangingQuestion(context, this.#settings.clock);
     let before: Before = { kind: "nothing" };
     let declines = 0;
     while (!context.signal.aborted) {
       const wanted = await beforeAbort(context.wanted(), context.signal);
-      if (!wanted || wanted.length === 0) return;
+      if (!wanted || wanted.length === 0) {
+        if (wanted) tries.check();
+        return;
+      }
       const answer = await question.put(wanted, (signal) => askers.ask(questionFor(wanted, before), signal));
       if (!answer) continue; // taken down: there is another question to ask, or none
       declines = answer.kind === "cancelled" ? declines + 1 : 0;
@@ -141,16 +150,4 @@ function cancelled(wanted: readonly WantedVolume[], declines: number): LatchkeyE
     "prompt/cancelled",
     `the question for the passphrase of ${describe(wanted)} was declined${times}`,
   );
-}
-
-/** The promise's result; undefined as soon as the signal is aborted. What it throws after that is of no interest. */
-function beforeAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => resolve(undefined);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    promise
-      .then(resolve, (thrown: unknown) => reject(asLatchkeyError(thrown)))
-      .finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -1,5 +1,6 @@
-import { chmodSync } from "node:fs";
+import { chmodSync, truncateSync, writeFileSync } from "node:fs";
 import { manifest } from "../providers/bcachefs/fixtures.ts";
+import { headerBytes } from "../providers/luks/fixtures.ts";
 import { Pty } from "../sources/prompt/pty.ts";
 import { type Outcome, removeKey, Sandbox } from "./sandbox.ts";
 import type { CommandRecord, Transcript } from "./transcript.ts";
@@ -22,6 +23,21 @@ function fixtureOf(name: string): Fixture {
   return { file: damaged.file, uuid: damaged.external_uuid, secrets: [damaged.passphrase] };
 }
 
+/** Room for LUKS2's default header of 16 MiB, and some data. */
+const LUKS_BYTES = 24 * 1024 * 1024;
+const luksPassphrase = "correct horse battery staple";
+const luksUuid = "4c554b53-0002-4000-8000-000000000001";
+
+/** A real LUKS2 whose key derivation costs nothing. */
+function formatLuks(path: string): void {
+  writeFileSync(path, "");
+  truncateSync(path, LUKS_BYTES);
+  const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+  const args = ["luksFormat", "-q", "--type", "luks2", "--uuid", luksUuid, "--label", "data", ...cheap, path, "-"];
+  const { success, stderr } = Bun.spawnSync(["cryptsetup", ...args], { stdin: Buffer.from(luksPassphrase) });
+  if (!success) throw new Error(`cryptsetup luksFormat: ${stderr.toString()}`);
+}
+
 export interface Replayed extends Outcome {
   /** What is left on the terminal, in lines. */
   readonly screen: readonly string[];
@@ -36,12 +52,18 @@ export class Replay implements Disposable {
   readonly #uuids: readonly string[];
   readonly #asNobody: boolean;
 
-  constructor({ images, files, unreadable, asNobody }: Transcript) {
+  constructor({ images, luks, headers, files, unreadable, asNobody }: Transcript) {
     const fixtures = images.map((name) => ({ name, ...fixtureOf(name) }));
     for (const { name, file } of fixtures) this.#sandbox.image(file, `${name}.img`);
+    for (const name of luks) formatLuks(this.#sandbox.path(name));
+    for (const name of headers) {
+      writeFileSync(this.#sandbox.path(`${name}.img`), headerBytes(name as "argon2id"));
+      truncateSync(this.#sandbox.path(`${name}.img`), LUKS_BYTES);
+    }
     for (const [path, content] of files) this.#sandbox.file(path, content);
     for (const name of unreadable) chmodSync(this.#sandbox.path(name), 0o600);
-    this.secrets = fixtures.flatMap((fixture) => fixture.secrets).filter((secret) => secret !== undefined);
+    const secrets = fixtures.flatMap((fixture) => fixture.secrets).filter((secret) => secret !== undefined);
+    this.secrets = luks.length > 0 ? [...secrets, luksPassphrase] : secrets;
     this.#uuids = fixtures.flatMap(({ uuid }) => uuid ?? []);
     this.#uuids.forEach(removeKey);
     this.#asNobody = asNobody;

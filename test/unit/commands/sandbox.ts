@@ -35,7 +35,7 @@ mount -t tmpfs latchkey-test /run
 mkdir ${DISKS}
 mount --bind "$0/disks" ${DISKS}
 mount -t tmpfs latchkey-test /sys/class/block
-for name in cmdline filesystems; do mount --bind "$0/machine/proc/$name" "/proc/$name"; done
+for name in cmdline filesystems swaps; do mount --bind "$0/machine/proc/$name" "/proc/$name"; done
 [ ! -e /dev/console ] || mount --bind /dev/null /dev/console
 cd ${DISKS}
 exec "$@"`;
@@ -74,6 +74,7 @@ export class Sandbox implements Disposable {
       mkdirSync(join(this.#folder, name), { recursive: true });
     this.file("/proc/cmdline", "");
     this.file("/proc/filesystems", "\tbcachefs\n"); // nothing has to be loaded into this kernel
+    this.file("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
   }
 
   /** An image of the fixtures, unpacked and sparse. */

@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
  *
  *     # the first line is the test's name
  *     image default.img            a fixture of test/fixtures/bcachefs, whole or damaged, unpacked
+ *     luks data.img                a LUKS2 that cryptsetup formats with `luksPassphrase` and the UUID `luksUuid`
+ *     header argon2id.img          a LUKS header of the fixtures, without its key slots
  *     unreadable default.img       only its owner, root, may read it
  *     as nobody                    the commands run as a user who owns nothing
  *     needs keyring                skipped where the kernel refuses keys
@@ -22,6 +24,8 @@ import { readFileSync } from "node:fs";
 export interface Transcript {
   readonly name: string;
   readonly images: readonly string[];
+  readonly luks: readonly string[];
+  readonly headers: readonly string[];
   readonly unreadable: readonly string[];
   readonly asNobody: boolean;
   readonly needsKeyring: boolean;
@@ -46,11 +50,15 @@ export function readTranscript(path: string): Transcript {
   for (let index = 0; index < sections.length; index += 2) files.set(sections[index] ?? "", sections[index + 1] ?? "");
   const [setUp = "", ...blocks] = script.split(/^\$ latchkey(?: |$)/m);
   const directives = setUp.split("\n").filter((line) => line !== "");
-  const strange = directives.find((line) => !/^(?:# |image |unreadable |as nobody$|needs keyring$)/.test(line));
+  const strange = directives.find(
+    (line) => !/^(?:# |image |luks |header |unreadable |as nobody$|needs keyring$)/.test(line),
+  );
   if (strange !== undefined) throw new Error(`${path} has a line of no known kind: ${strange}`);
   return {
     name: directives[0]?.replace(/^# /, "") ?? path,
     images: directives.flatMap((line) => /^image (.+)\.img$/.exec(line)?.[1] ?? []),
+    luks: directives.flatMap((line) => /^luks (.+\.img)$/.exec(line)?.[1] ?? []),
+    headers: directives.flatMap((line) => /^header (.+)\.img$/.exec(line)?.[1] ?? []),
     unreadable: directives.flatMap((line) => /^unreadable (.+)$/.exec(line)?.[1] ?? []),
     asNobody: directives.includes("as nobody"),
     needsKeyring: directives.includes("needs keyring"),

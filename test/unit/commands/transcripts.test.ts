@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Glob } from "bun";
+import { whyNoLuks } from "../enroll/scene.ts";
 import { Replay } from "./replay.ts";
 import { whyNoKeys, whyNoSandbox } from "./sandbox.ts";
 import { readTranscript, type Transcript } from "./transcript.ts";
@@ -31,7 +32,8 @@ const whyNot = whyNoSandbox === undefined ? "" : ` (skipped: ${whyNoSandbox})`;
 describe.skipIf(whyNoSandbox !== undefined)(`the command line says what its transcripts say${whyNot}`, () => {
   for (const file of [...new Glob("**/*.txt").scanSync(folder)].sort()) {
     const transcript = readTranscript(join(folder, file));
-    const missing = transcript.needsKeyring ? whyNoKeys : undefined;
+    const missing =
+      (transcript.needsKeyring ? whyNoKeys : undefined) ?? (transcript.luks.length > 0 ? whyNoLuks : undefined);
     const name = `${file}: ${transcript.name}${missing === undefined ? "" : ` (skipped: ${missing})`}`;
     test.skipIf(missing !== undefined)(name, async () => await replayAll(transcript), LIMIT);
   }

@@ -182,10 +182,7 @@ describe("latchkey's own parameters", () => {
       "rd.latchkey.volume=x=bcachefs:UUID=4F2A-99C1",
       'rd.latchkey.volume: "4F2A-99C1" is not the UUID of an encrypted volume (36 characters): ignored',
     ],
-    [
-      "rd.latchkey.volume=x=luks:/dev/sda",
-      "rd.latchkey.volume: x: this version of latchkey does not open luks volumes",
-    ],
+    ["rd.latchkey.volume=x=zfs:/dev/sda", "rd.latchkey.volume: x: this version of latchkey does not open zfs volumes"],
     [
       "rd.latchkey.pormpt_after=2s",
       'rd.latchkey.pormpt_after: no such parameter (did you mean "rd.latchkey.prompt_after"?): ignored',

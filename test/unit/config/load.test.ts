@@ -20,11 +20,30 @@ function errorOf(action: () => unknown): LatchkeyError {
 const nothing = () => undefined;
 
 describe("loading", () => {
-  test("reads four files, and none of them has to be there", () => {
+  test("reads five files, and none of them has to be there", () => {
     const paths: string[] = [];
     const plan = loadPlan({ mode: "strict", read: (path) => void paths.push(path) });
-    expect(paths).toEqual(["/etc/latchkey/latchkey.toml", "/proc/cmdline", "/etc/fstab", "/etc/crypttab"]);
+    expect(paths).toEqual([
+      ...["/etc/latchkey/latchkey.toml", "/proc/cmdline", "/etc/fstab", "/cryptroot/crypttab", "/etc/crypttab"],
+    ]);
     expect(plan.warnings).toEqual([]);
+  });
+
+  test("systemd's variable names another fstab, as the initrd of NixOS has it", () => {
+    const table =
+      "/dev/sda / bcachefs x-initrd.mount,X-mount.subdir=root 0 0\n/dev/sdb /nix bcachefs x-initrd.mount 0 0\n";
+    const read = (path: string) => (path === "/nix/store/x-initrd-fstab" ? table : undefined);
+    process.env["SYSTEMD_SYSROOT_FSTAB"] = "/nix/store/x-initrd-fstab";
+    try {
+      const plan = loadPlan({ mode: "strict", kernelCommandLine: "root=fstab", read });
+      expect(plan.volumes.map(({ name, isRoot }) => [name, isRoot])).toEqual([
+        ["root", true],
+        ["nix", false],
+      ]);
+      expect(plan.rootMount).toMatchObject({ subdirectory: "root", readOnly: false });
+    } finally {
+      delete process.env["SYSTEMD_SYSROOT_FSTAB"];
+    }
   });
 
   test("a file that --config names must be there", () => {

@@ -11,6 +11,12 @@ export interface Machine {
   readonly kernel?: string;
   readonly fstab?: string;
   readonly crypttab?: string;
+  /** In the place of crypttab in an initramfs of Debian's. */
+  readonly cryptroot?: string;
+  /** Names of the tokens in /etc/latchkey. */
+  readonly tokens?: readonly string[];
+  /** A system that is up unless the test says otherwise. */
+  readonly facts?: LoadOptions["machine"];
 }
 
 export function planOf(machine: Machine, mode: LoadOptions["mode"] = "strict"): Plan {
@@ -19,8 +25,15 @@ export function planOf(machine: Machine, mode: LoadOptions["mode"] = "strict"): 
     ["/proc/cmdline", machine.kernel],
     ["/etc/fstab", machine.fstab],
     ["/etc/crypttab", machine.crypttab],
+    ["/cryptroot/crypttab", machine.cryptroot],
   ]);
-  return loadPlan({ mode, read: (path) => files.get(path) });
+  const tokens = machine.tokens?.map((name) => `${name}.jwe`) ?? [];
+  return loadPlan({
+    mode,
+    read: (path) => files.get(path),
+    list: (folder) => (folder === "/etc/latchkey" ? tokens : []),
+    machine: machine.facts ?? { inInitrd: false, runsSystemd: false },
+  });
 }
 
 /** The volumes in short: name, devices, and what is special about them. */

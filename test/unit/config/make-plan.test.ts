@@ -41,7 +41,7 @@ describe("what wins", () => {
   });
 
   test("a kind that this version does not open, on the kernel command line, takes the configured volume out", () => {
-    const plan = planOf({ toml: configured, kernel: "rd.latchkey.volume=root=luks:/dev/vdb" });
+    const plan = planOf({ toml: configured, kernel: "rd.latchkey.volume=root=zfs:/dev/vdb" });
     expect(plan.volumes).toEqual([]);
     expect(plan.leftToSystem.map(({ name }) => name)).toEqual(["root"]);
   });
@@ -149,7 +149,7 @@ describe("pools", () => {
     ],
     ['[pools.p]\nvolumes = ["a", "croot"]', 'pools.p.volumes: volume "croot" is left to the system', [["a"]]],
   ])("%j", (pools, complaint, left) => {
-    const machine = { toml: toml(pools), crypttab: "croot /dev/sdb none luks" };
+    const machine = { toml: toml(pools), crypttab: "croot /dev/sdb /etc/croot.key luks" };
     expect(() => planOf(machine)).toThrow(complaint);
     const plan = planOf(machine, "boot");
     expect(plan.warnings.map((line) => line.replace(/^.*?toml:\d+: /, ""))).toEqual([complaint]);

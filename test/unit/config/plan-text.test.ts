@@ -91,18 +91,20 @@ volume d2
   named in     /etc/latchkey/latchkey.toml:13
 
 pool data
-  volumes   d1, d2
-  named in  /etc/latchkey/latchkey.toml:18
+  volumes      d1, d2
+  opened       when every member has accepted the same credential, together or not at all
+  without one  opened all the same (degraded)
+  named in     /etc/latchkey/latchkey.toml:18
 
 root mount
   options  rw
 
 left to the system
-  swap  this version of latchkey does not open what crypttab names (/etc/crypttab:1)
+  swap  it is no LUKS volume (swap) (/etc/crypttab:1)
 
 warnings
   /etc/latchkey/latchkey.toml:2: device_timout: unknown key (did you mean "device_timeout"?)
-  /etc/latchkey/latchkey.toml:7: volumes.root.sources: this version of latchkey has no source "usb"
+  /etc/latchkey/latchkey.toml:7: volumes.root.sources: usb: expected { uuid = "…", path = "…", sha256 = "…" }, or a list of them
 `);
   });
 
@@ -143,13 +145,18 @@ root mount
         crypttab: "sda3_crypt UUID=0a1b2c3d-4e5f-4607-8a9b-abcdef012345 none luks,discard\nbroken\n",
       }),
     ).toBe(`plan
-  volumes   none: there is nothing for latchkey to open
   question  after 2s at the latest
   devices   waited for up to 1m30s
   members   further ones waited for up to 30s, then an error
 
-left to the system
-  sda3_crypt  this version of latchkey does not open what crypttab names (/etc/crypttab:1)
+volume sda3_crypt
+  kind         luks
+  device       UUID=0a1b2c3d-4e5f-4607-8a9b-abcdef012345
+  sources      clevis if the header has a token, prompt
+  opened by    latchkey
+  mapping      discards passed on
+  unencrypted  refused
+  named in     /etc/crypttab:1
 
 warnings
   /etc/crypttab:2: expected a name and a device: ignored
@@ -198,6 +205,7 @@ test("the plan as a program reads it", () => {
     device_timeout_ms: 90_000,
     member_timeout_ms: 30_000,
     policy: { require_encrypted: true, allow_degraded: false, seal_pcr_after_unlock: null },
+    remote: null,
     volumes: [
       {
         name: "root",
@@ -207,14 +215,14 @@ test("the plan as a program reads it", () => {
         sources: ["prompt"],
         is_root: true,
         require_encrypted: true,
+        on_demand: false,
+        luks: null,
         origin: "/etc/latchkey/latchkey.toml:1",
       },
     ],
     pools: [{ name: "p", volumes: ["root"], origin: "/etc/latchkey/latchkey.toml:5" }],
     root_mount: { options: [], read_only: false, subdirectory: "@root" },
-    left_to_system: [
-      { name: "swap", reason: "this version of latchkey does not open what crypttab names", origin: "/etc/crypttab:1" },
-    ],
+    left_to_system: [{ name: "swap", reason: "it is no LUKS volume (swap)", origin: "/etc/crypttab:1" }],
     warnings: [],
   });
   expect(planToJson(planOf({})).root_mount).toBeNull();

@@ -44,7 +44,7 @@ describe("what is left of a configuration with mistakes", () => {
     expect(read(volume('sources = ["usb"]')).volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
     expect(read(volume("sources = []")).volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
     expect(complaints(volume('sources = ["usb"]'))).toEqual([
-      'latchkey.toml:4: volumes.root.sources: this version of latchkey has no source "usb"',
+      'latchkey.toml:4: volumes.root.sources: usb: expected { uuid = "…", path = "…", sha256 = "…" }, or a list of them',
       "latchkey.toml:4: volumes.root.sources: no source is left, so the passphrase is asked for",
     ]);
   });
@@ -55,40 +55,42 @@ describe("what is left of a configuration with mistakes", () => {
 });
 
 describe("a source that joins", () => {
-  // Its plan is no variant of SourcePlan yet: that is what joining adds.
-  const stick = z.strictObject(
-    { uuid: z.string({ error: "missing" }), path: z.string({ error: "missing" }) },
-    { error: "expected a table with uuid and path" },
-  );
-  const usb: SourceEntry = {
+  // A kind that is there already, with settings of its own: the first entry with a name counts.
+  const stick: SourceEntry = {
     kind: "usb",
     settings: z
-      .preprocess((value) => (Array.isArray(value) ? value : [value]), z.array(stick))
-      .transform((sticks) => sticks.map((settings) => ({ kind: "usb", ...settings }) as unknown as SourcePlan)),
+      .strictObject({ a: z.string({ error: "missing" }) }, { error: "expected a table with a" })
+      .transform((settings) => [{ kind: "usb", ...settings } as unknown as SourcePlan]),
+    mostTables: 2,
+    judge: (plan) =>
+      (plan as unknown as { a: string }).a === "odd"
+        ? { severity: "warning", code: "config/invalid-value", key: "a", text: "is odd" }
+        : undefined,
   };
-  const sourcesOf = (...lines: string[]) => parseToml(volume(...lines), file, [...sourcesOfThisVersion, usb]);
+  const sourcesOf = (...lines: string[]) => parseToml(volume(...lines), file, [stick, ...sourcesOfThisVersion]);
 
-  test("brings one entry, and its table becomes its plan, in the order of the list", () => {
-    const { volumes, problems } = sourcesOf(
-      'sources = ["usb", "prompt"]',
-      'usb = [{ uuid = "A", path = "k" }, { uuid = "B", path = "k" }]',
-    );
-    expect(problems).toEqual([]);
+  test("brings one entry, and its tables become its plans, in the order of the list", () => {
+    const { volumes, problems } = sourcesOf('sources = ["usb", "prompt"]', 'usb = [{ a = "1" }, { a = "odd" }]');
+    expect(problems.map(problemLine)).toEqual(["latchkey.toml:5: volumes.root.usb.a: is odd"]);
     expect(volumes[0]?.sources as unknown).toEqual([
-      { kind: "usb", uuid: "A", path: "k" },
-      { kind: "usb", uuid: "B", path: "k" },
+      { kind: "usb", a: "1" },
+      { kind: "usb", a: "odd" },
       { kind: "prompt" },
     ]);
   });
 
-  test("names what is wrong in its table, and the volume keeps its other sources", () => {
-    const { volumes, problems } = sourcesOf('sources = ["usb", "prompt"]', 'usb = { uuid = "A" }');
-    expect(problems.map(problemLine)).toEqual(["latchkey.toml:5: volumes.root.usb.path: missing"]);
-    expect(volumes[0]?.sources).toEqual([{ kind: "prompt" }]);
+  test("names what is wrong in one table, and the others stay", () => {
+    const { volumes, problems } = sourcesOf('sources = ["usb"]', 'usb = [{ b = "1" }, { a = "2" }, { a = "3" }]');
+    expect(problems.map(problemLine)).toEqual([
+      "latchkey.toml:5: volumes.root.usb: more than 2 of them",
+      "latchkey.toml:5: volumes.root.usb.a: missing",
+      "latchkey.toml:5: volumes.root.usb: expected a table with a",
+    ]);
+    expect(volumes[0]?.sources as unknown).toEqual([{ kind: "usb", a: "2" }]);
   });
 
   test("is not used because its table is there", () => {
-    const { problems } = sourcesOf('sources = ["prompt"]', 'usb = { uuid = "A", path = "k" }');
+    const { problems } = sourcesOf('sources = ["prompt"]', 'usb = { a = "1" }');
     expect(problems.map(problemLine)).toEqual([
       "latchkey.toml:5: volumes.root.usb: set up here, but not named in volumes.root.sources",
     ]);

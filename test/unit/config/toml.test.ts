@@ -118,8 +118,8 @@ describe("what is wrong is named with file, line and key", () => {
     ],
     [
       "a kind that comes later",
-      volume('kind = "luks"'),
-      "latchkey.toml:2: volumes.root.kind: this version of latchkey does not open luks volumes",
+      volume('kind = "zfs"'),
+      "latchkey.toml:2: volumes.root.kind: this version of latchkey does not open zfs volumes",
     ],
     ["a kind that is a list", volume("kind = []"), "latchkey.toml:2: volumes.root.kind: expected a kind in quotes"],
     [
@@ -130,14 +130,14 @@ describe("what is wrong is named with file, line and key", () => {
     ["a key like nothing", 'hunter2 = "swordfish"', "latchkey.toml:1: hunter2: unknown key"],
     ["a key that needs quotes", '"a b\\nc" = 1', 'latchkey.toml:1: "a b c": unknown key'],
     [
-      "a source that comes later",
+      "a source without the settings that it needs",
       volume('sources = [\n"prompt",\n"usb"]'),
-      'latchkey.toml:6: volumes.root.sources: this version of latchkey has no source "usb"',
+      'latchkey.toml:6: volumes.root.sources: usb: expected { uuid = "…", path = "…", sha256 = "…" }, or a list of them',
     ],
     [
-      "a later source's table alone",
+      "a source's table alone",
       volume("usb = {}"),
-      'latchkey.toml:4: volumes.root.usb: this version of latchkey has no source "usb"',
+      "latchkey.toml:4: volumes.root.usb: set up here, but not named in volumes.root.sources",
     ],
     [
       "a source that is misspelt",
@@ -184,10 +184,36 @@ describe("what is wrong is named with file, line and key", () => {
       "[policy]\nseal_pcr_after_unlock = 16",
       "latchkey.toml:2: policy.seal_pcr_after_unlock: expected the number of a PCR, 0 to 15: later ones can be reset by the system that boots",
     ],
+    ["a way in from afar that is no table", 'remote = "ssh"', "latchkey.toml:1: remote: expected a table"],
     [
-      "a setting that comes later",
-      "remote = {}",
-      "latchkey.toml:1: remote: this version of latchkey does not have this setting",
+      "a start that there is not",
+      '[remote]\nstart = "never"',
+      'latchkey.toml:2: remote.start: expected "fallback" or "always"',
+    ],
+    [
+      "a server that there is not",
+      '[remote]\nserver = "telnetd"',
+      'latchkey.toml:2: remote.server: expected "auto", "openssh" or "dropbear"',
+    ],
+    [
+      "a port in quotes",
+      '[remote]\nport = "22"',
+      "latchkey.toml:2: remote.port: expected the number of a TCP port, 1 to 65535",
+    ],
+    [
+      "a port too high",
+      "[remote]\nport = 65536",
+      "latchkey.toml:2: remote.port: expected the number of a TCP port, 1 to 65535",
+    ],
+    [
+      "a network of two words",
+      '[remote]\nnetwork = "ip=dhcp init=/bin/sh"',
+      'latchkey.toml:2: remote.network: expected "dhcp", or a kernel parameter like "ip=192.0.2.7::192.0.2.1:255.255.255.0::eth0:none"',
+    ],
+    [
+      "a source remote with settings of its own",
+      volume('sources = ["remote"]\nremote = { port = 22 }'),
+      "latchkey.toml:5: volumes.root.remote: remote has no settings for one volume: they stand in the table [remote]",
     ],
     [
       "a volume's name",

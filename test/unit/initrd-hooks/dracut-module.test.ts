@@ -43,6 +43,14 @@ const system = (answer: string) => (stubs: StubPrograms) => {
   stubs.put("system/etc/latchkey/root.key", "");
 };
 
+/** A system whose program says that volumes and tokens need this. */
+const needing = (needs: string) => (stubs: StubPrograms) => {
+  stubs.add("findmnt", "echo ext4");
+  Bun.spawnSync(["/bin/mkdir", "-p", `${stubs.folder}/system/usr/bin`]);
+  stubs.put("system/usr/bin/latchkey", `#!/bin/sh\necho "${needs}"\n`);
+  Bun.spawnSync(["/bin/chmod", "755", `${stubs.folder}/system/usr/bin/latchkey`]);
+};
+
 describe("the dracut module", () => {
   test("joins every image of a system with latchkey and systemd, and none that only mounts", async () => {
     const run = await inModule("check; echo $?; missing=1; check; echo $?; missing=0; mount_needs=1; check; echo $?");
@@ -95,6 +103,53 @@ describe("the dracut module", () => {
     expect(run.lines.at(-1)).toBe("0");
   });
 
+  test.each([
+    ["0", "0", ["crypt", "systemd-cryptsetup"]],
+    ["0", "255", ["crypt", "systemd-cryptsetup"]],
+    ["0", "1", ["crypt"]],
+    ["1", "1", []],
+  ])(
+    "asks for dracut's LUKS modules where volumes want them and they work (%s, %s)",
+    async (crypt, systemds, wanted) => {
+      const check = `module_check() { case $1 in crypt) return ${crypt} ;; systemd-cryptsetup) return ${systemds} ;; esac; }`;
+      const run = (needs: string) => inModule(`${check}; depends; installkernel`, needing(needs));
+      const concerned = (lines: readonly string[]) => lines.filter((line) => /^(systemd-)?crypt|dm_crypt/.test(line));
+      const lines = concerned((await run("luks tpm")).lines);
+      expect(lines.slice(0, -1)).toEqual([...wanted]);
+      expect(lines.at(-1)).toStartWith("instmods hostonly= dm_mod dm_crypt drbg algif_skcipher crypto-aes");
+      expect(concerned((await run("tpm")).lines)).toEqual([]);
+    },
+  );
+
+  test.each([
+    ["usb vfat exfat", ["usb_storage uas", "vfat nls_cp437", "exfat"]],
+    ["usb ext4", ["usb_storage uas", "ext4"]],
+    ["iso9660 usb", ["usb_storage uas", "isofs"]],
+    ["tpm", []],
+  ])("brings the drivers that the configured sticks need, and no others (%s)", async (needs, wanted) => {
+    const { lines } = await inModule("hostonly=yes; installkernel", needing(needs));
+    const drivers = lines.filter((line) => /usb_storage| vfat|exfat|ext4|isofs/.test(line));
+    expect(drivers).toHaveLength(wanted.length);
+    for (const [index, part] of wanted.entries()) {
+      expect(drivers[index]).toStartWith("instmods hostonly= ");
+      expect(drivers[index]).toContain(part);
+    }
+  });
+
+  test("brings a key file that the configuration names, and shouts", async () => {
+    const run = await inModule("install", (stubs) => {
+      system("latchkey 1 (build x)")(stubs);
+      const program = `case $2 in --key-files) echo /etc/latchkey/root.key ;; *) echo "latchkey 1 (build x)" ;; esac`;
+      stubs.put("system/usr/bin/latchkey", `#!/bin/sh\n${program}\n`);
+      stubs.put("system/etc/latchkey/other.key", "");
+    });
+    expect(run.lines).toContain("inst_simple /etc/latchkey/root.key");
+    expect(run.lines).toContain("dwarn latchkey: ANYONE WHO READS /boot CAN OPEN THE DISK with it.");
+    expect(run.lines.filter((line) => line.includes(" out: "))).toEqual([
+      "dwarn latchkey: left /etc/latchkey/other.key out: a key does not belong in an image that anyone with the disk can read.",
+    ]);
+  });
+
   test("says so when the kernel has no bcachefs and the root is one", async () => {
     const run = await inModule("installkernel", (stubs) => {
       stubs.add("findmnt", "echo bcachefs");
@@ -114,6 +169,9 @@ describe("the dracut module", () => {
       "inst_simple /moddir/latchkey.service /usr/lib/systemd/system/latchkey.service",
       "inst_simple /moddir/sysroot-latchkey.conf /usr/lib/systemd/system/sysroot.mount.d/latchkey.conf",
       "inst_script /moddir/latchkey-fallback.sh /usr/lib/latchkey/fallback",
+      "inst_multiple -o cryptsetup sleep",
+      "inst_simple /moddir/cryptsetup-latchkey.conf /usr/lib/systemd/system/systemd-cryptsetup@.service.d/latchkey.conf",
+      "inst_script /moddir/latchkey-listening.sh /usr/lib/latchkey/listening",
     ]) {
       expect(run.lines).toContain(line);
     }

@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { decryptA256gcm, encryptA256gcm } from "../../../src/jose/a256gcm.ts";
-import { Aes256 } from "../../../src/jose/aes256.ts";
 import { type Jwe, MAX_CIPHERTEXT, parseCompactJwe } from "../../../src/jose/jwe.ts";
 import { SecretBytes } from "../../../src/system/secret-bytes.ts";
 
@@ -14,48 +13,6 @@ const jweOf = (encodedHeader: string, iv: Uint8Array, ciphertext: Uint8Array, ta
   iv,
   ciphertext,
   tag,
-});
-
-describe("AES-256", () => {
-  function encrypted(key: Uint8Array, block: Uint8Array): string {
-    using aes = new Aes256(key);
-    const view = new DataView(block.buffer, block.byteOffset);
-    const words = Uint32Array.from([0, 4, 8, 12], (offset) => view.getUint32(offset));
-    aes.encrypt(words);
-    return [...words].map((word) => word.toString(16).padStart(8, "0")).join("");
-  }
-
-  test("gives the result of FIPS 197 appendix C.3", () => {
-    const key = hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
-    expect(encrypted(key, hex("00112233445566778899aabbccddeeff"))).toBe("8ea2b7ca516745bfeafc49904b496089");
-  });
-
-  test("agrees with OpenSSL on any key and block", () => {
-    fc.assert(
-      fc.property(
-        fc.uint8Array({ minLength: 32, maxLength: 32 }),
-        fc.uint8Array({ minLength: 16, maxLength: 16 }),
-        (key, block) => {
-          const theirs = createCipheriv("aes-256-ecb", key, null).setAutoPadding(false).update(block).toString("hex");
-          expect(encrypted(Uint8Array.from(key), Uint8Array.from(block))).toBe(theirs);
-        },
-      ),
-      { numRuns: 300 },
-    );
-  });
-
-  test("wipes its key schedule", () => {
-    const aes = new Aes256(randomBytes(32));
-    aes[Symbol.dispose]();
-    expect(() => aes.encrypt(new Uint32Array(4))).not.toThrow();
-    const zero = new Uint32Array(4);
-    aes.encrypt(zero); // with a schedule of zeros: the S-box alone, the same for every key
-    const other = new Aes256(randomBytes(32));
-    other[Symbol.dispose]();
-    const again = new Uint32Array(4);
-    other.encrypt(again);
-    expect(again).toEqual(zero);
-  });
 });
 
 describe("A256GCM", () => {

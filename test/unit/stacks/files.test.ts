@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
-import { imageCandidates } from "../../../src/stacks/image-paths.ts";
+import { imageCandidates } from "../../../src/stacks/dracut/image-paths.ts";
 import { rootIsBcachefs } from "../../../src/stacks/root-filesystem.ts";
 import { thisMachine } from "../../../src/stacks/this-machine.ts";
 import { FakeMachine, failed } from "./fake-machine.ts";

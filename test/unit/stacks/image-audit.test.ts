@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { dracutFiles, dracutUnits } from "../../../src/stacks/dracut-files.ts";
+import { dracutFiles, dracutUnits } from "../../../src/stacks/dracut/files.ts";
+import { dracut } from "../../../src/stacks/dracut/stack.ts";
 import { auditImage } from "../../../src/stacks/image-audit.ts";
 import type { ProgramOutcome } from "../../../src/stacks/machine.ts";
 import { FakeMachine, failed, said } from "./fake-machine.ts";
@@ -38,11 +39,11 @@ function goodImage(answers: Answers = {}): FakeMachine {
 }
 
 async function findings(machine: FakeMachine, needsBcachefs = true): Promise<string[]> {
-  const found = await auditImage(machine, "/tree", {
+  const found = await auditImage(machine, dracut, "/tree", {
     kernel: "6.12",
     versionLine: THIS,
-    files: dracutFiles,
-    units: dracutUnits,
+    keyFiles: [],
+    hasRemote: false,
     needsBcachefs,
   });
   return found.filter(({ level }) => level !== "ok").map(({ level, text }) => `${level}: ${text}`);

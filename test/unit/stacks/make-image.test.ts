@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { dracut } from "../../../src/stacks/dracut/stack.ts";
 import { Files } from "../../../src/stacks/files.ts";
 import type { RunProgram } from "../../../src/stacks/machine.ts";
 import { makeImage } from "../../../src/stacks/make-image.ts";
@@ -25,7 +26,7 @@ async function make(
   const printed: string[] = [];
   const audit = async () => findings.map((text) => ({ level: "failure", text }) as const);
   try {
-    await makeImage(machine, step, audit, (line) => printed.push(line));
+    await makeImage(machine, dracut, step, audit, (line) => printed.push(line));
     return { error: "", printed };
   } catch (thrown) {
     if (!(thrown instanceof LatchkeyError)) throw thrown;

@@ -6,9 +6,9 @@ import { curves, nameHash } from "../../../src/tpm2/algorithms.ts";
 import { cfbDecrypt, cfbEncrypt } from "../../../src/tpm2/cfb.ts";
 import { kdfA, kdfE } from "../../../src/tpm2/kdf.ts";
 import type { PrimaryKey, PrimaryPublicKey } from "../../../src/tpm2/primary.ts";
+import { machineRandomness } from "../../../src/tpm2/randomness.ts";
 import { makeSalt } from "../../../src/tpm2/salt.ts";
 import { hex, WireReader } from "../../../src/tpm2/wire.ts";
-import { repeatableRandom } from "./fakes.ts";
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "hex"));
 
@@ -77,13 +77,17 @@ describe("a salt", () => {
     publicKey,
   });
 
-  test.each([256, 384, 521] as const)("reaches the holder of a P-%p key", (size) => {
+  test.each([
+    [256, "prime256v1"],
+    [384, "secp384r1"],
+    [521, "secp521r1"],
+  ] as const)("reaches the holder of a P-%p key", async (size, nodeName) => {
     const curve = curves[size];
-    const holder = createECDH(curve.nodeName);
+    const holder = createECDH(nodeName);
     holder.generateKeys();
     const point = new Uint8Array(holder.getPublicKey());
     const x = point.subarray(1, 1 + curve.size);
-    using salt = makeSalt(primary({ type: "ecc", curve, point, x }, "sha256"), repeatableRandom());
+    using salt = await makeSalt(primary({ type: "ecc", curve, point, x }, "sha256"), machineRandomness);
     const reader = new WireReader(salt.encrypted, "the encrypted salt", "tpm2/bad-answer");
     const [ownX, ownY] = [reader.sized(), reader.sized()];
     reader.end();
@@ -93,21 +97,24 @@ describe("a salt", () => {
     expect(received.equals(salt.secret)).toBe(true);
   });
 
-  test.each(["sha1", "sha256", "sha384", "sha512"])("reaches the holder of an RSA key by OAEP with %s", (hash) => {
-    const pair = generateKeyPairSync("rsa", { modulusLength: 2048 });
-    using salt = makeSalt(primary({ type: "rsa", key: pair.publicKey }, hash), repeatableRandom());
-    const received = privateDecrypt(
-      { key: pair.privateKey, oaepHash: hash, oaepLabel: Buffer.from("SECRET\0") },
-      salt.encrypted,
-    );
-    expect(hex(received)).toBe(hex(salt.secret.bytes));
-    expect(salt.secret.length).toBe(nameHash(hash).size);
-  });
+  test.each(["sha1", "sha256", "sha384", "sha512"])(
+    "reaches the holder of an RSA key by OAEP with %s",
+    async (hash) => {
+      const pair = generateKeyPairSync("rsa", { modulusLength: 2048 });
+      using salt = await makeSalt(primary({ type: "rsa", key: pair.publicKey }, hash), machineRandomness);
+      const received = privateDecrypt(
+        { key: pair.privateKey, oaepHash: hash, oaepLabel: Buffer.from("SECRET\0") },
+        salt.encrypted,
+      );
+      expect(hex(received)).toBe(hex(salt.secret.bytes));
+      expect(salt.secret.length).toBe(nameHash(hash).size);
+    },
+  );
 
-  test("is refused to a point that is not on its curve", () => {
+  test("is refused to a point that is not on its curve", async () => {
     const point = new Uint8Array(65).fill(1);
     point[0] = 4;
     const publicKey = { type: "ecc", curve: curves[256], point, x: point.subarray(1, 33) } as const;
-    expect(() => makeSalt(primary(publicKey, "sha256"), repeatableRandom())).toThrow("not a key of its kind");
+    expect(makeSalt(primary(publicKey, "sha256"), machineRandomness)).rejects.toThrow("not a key of its kind");
   });
 });

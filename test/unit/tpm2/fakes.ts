@@ -1,7 +1,8 @@
-import { createHash } from "node:crypto";
+import { createECDH, createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LatchkeyError } from "../../../src/system/errors.ts";
+import type { Randomness } from "../../../src/tpm2/randomness.ts";
 import { Tpm, type TpmOptions } from "../../../src/tpm2/tpm.ts";
 import { orAborted, type TpmTransport } from "../../../src/tpm2/transport.ts";
 import { concat, hex, u16, u32 } from "../../../src/tpm2/wire.ts";
@@ -54,10 +55,16 @@ export function tpmOver(transport: TpmTransport, options: TpmOptions = {}): Tpm 
   return new Tpm({ kind: "first-device" }, { ...options, open });
 }
 
+const nodeNames: Readonly<Record<string, string>> = {
+  "P-256": "prime256v1",
+  "P-384": "secp384r1",
+  "P-521": "secp521r1",
+};
+
 /** Octets that look random and are the same in every run. */
-export function repeatableRandom(): (bytes: Uint8Array) => void {
+export function repeatableRandom(): Randomness {
   let counter = 0;
-  return (bytes) => {
+  const fill = (bytes: Uint8Array): void => {
     for (let offset = 0; offset < bytes.length; offset += 32) {
       counter += 1;
       bytes.set(
@@ -68,6 +75,26 @@ export function repeatableRandom(): (bytes: Uint8Array) => void {
         offset,
       );
     }
+  };
+  return {
+    fill,
+    async keyPair({ name, size }) {
+      const pair = createECDH(nodeNames[name] ?? name);
+      const scalar = new Uint8Array(size);
+      for (;;) {
+        fill(scalar);
+        if (size === 66) scalar[0] = (scalar[0] ?? 0) & 1; // 521 bits
+        try {
+          pair.setPrivateKey(scalar);
+          break;
+        } catch {
+          // Not below the order of the curve: the next one.
+        }
+      }
+      const own = pair.getPublicKey();
+      const [x, y] = [own.subarray(1, 1 + size), own.subarray(1 + size)];
+      return { x, y, agree: async (point) => pair.computeSecret(point) };
+    },
   };
 }
 

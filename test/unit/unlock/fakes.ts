@@ -1,11 +1,12 @@
 import type { Plan, VolumePlan } from "../../../src/config/plan.ts";
-import type { FoundVolume, Provider, VolumeState } from "../../../src/providers/provider.ts";
+import type { FindContext, FoundVolume, Provider, VolumeState } from "../../../src/providers/provider.ts";
 import type { Source, SourceContext } from "../../../src/sources/source.ts";
 import type { Clock } from "../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 import { SecretBytes } from "../../../src/system/secret-bytes.ts";
+import { ProofRoom, type Room } from "../../../src/unlock/proof-room.ts";
 import type { Report } from "../../../src/unlock/report.ts";
-import { unlockVolumes } from "../../../src/unlock/unlock.ts";
+import { type UnlockParts, unlockVolumes } from "../../../src/unlock/unlock.ts";
 
 /** A clock that stands still until it is turned. */
 export class HandClock implements Clock {
@@ -82,10 +83,21 @@ interface FakeVolume {
   readonly passphrase?: string;
   readonly uuid?: string;
   readonly state?: VolumeState;
+  /** What the search says, when it comes to that. */
+  readonly notes?: readonly Promise<string>[];
   /** Resolves when the device appears. */
   readonly appears?: Promise<void>;
   readonly findError?: LatchkeyError;
   readonly openError?: LatchkeyError;
+  readonly closeError?: LatchkeyError;
+  readonly devices?: readonly string[];
+  readonly proofMemory?: number;
+  /** Resolves when its key is derived. */
+  readonly derives?: Promise<void>;
+  /** Resolves when it has opened. */
+  readonly opens?: Promise<void>;
+  /** Others may open it, too. */
+  readonly isOpenNow?: () => boolean;
 }
 
 /** Volumes in memory. `log` has every step with effect, in order. */
@@ -98,8 +110,9 @@ export class FakeProvider implements Provider {
     this.#volumes = volumes;
   }
 
-  async find({ name }: VolumePlan): Promise<FoundVolume> {
+  async find({ name }: VolumePlan, { note }: FindContext): Promise<FoundVolume> {
     const volume = this.#volumes[name];
+    for (const text of volume?.notes ?? []) void text.then(note);
     if (!volume) throw new LatchkeyError("unlock/no-provider", `${name}: no such fake`);
     await volume.appears;
     if (volume.findError) throw volume.findError;
@@ -108,9 +121,12 @@ export class FakeProvider implements Provider {
       state: volume.state ?? "closed",
       description: `fake "${name}"`,
       uuid: volume.uuid ?? name,
-      devices: [`/dev/${name}`],
+      devices: volume.devices ?? [`/dev/${name}`],
+      ...(volume.proofMemory === undefined ? {} : { proofMemory: volume.proofMemory }),
+      ...(volume.isOpenNow ? { isOpenNow: async () => volume.isOpenNow?.() ?? false } : {}),
       prove: async (credential) => {
         this.log.push(`prove ${name}`);
+        await volume.derives;
         if (new TextDecoder().decode(credential.secret.bytes) !== volume.passphrase) {
           throw new LatchkeyError("bcachefs/wrong-passphrase", `${name}: wrong passphrase`);
         }
@@ -118,7 +134,13 @@ export class FakeProvider implements Provider {
           open: async () => {
             if (volume.openError) throw volume.openError;
             this.log.push(`open ${name}`);
-            return { close: async () => void this.log.push(`close ${name}`) };
+            await volume.opens;
+            return {
+              close: async () => {
+                this.log.push(`close ${name}`);
+                if (volume.closeError) throw volume.closeError;
+              },
+            };
           },
           [Symbol.dispose]: () => void this.log.push(`wipe ${name}`),
         };
@@ -149,8 +171,16 @@ export interface Started {
   isOver(): boolean;
 }
 
+/** More than any fake proof wants. */
+export const plenty: Room = { memory: 2 ** 40, cores: 64 };
+
 /** A run over fakes, with what it announced. */
-export function start(plan: Plan, provider: FakeProvider, sources: readonly Source[]): Started {
+export function start(
+  plan: Plan,
+  provider: FakeProvider,
+  sources: readonly Source[],
+  more: Partial<UnlockParts> = {},
+): Started {
   const clock = new HandClock();
   const lines: string[] = [];
   const stop = new AbortController();
@@ -164,6 +194,8 @@ export function start(plan: Plan, provider: FakeProvider, sources: readonly Sour
       version: "0",
       build: "test",
       announce: (line) => lines.push(line),
+      room: new ProofRoom(() => plenty),
+      ...more,
     },
     stop.signal,
   ).finally(() => {

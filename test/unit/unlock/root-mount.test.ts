@@ -102,6 +102,29 @@ describe("what is handed over to the units of the initrd", () => {
     ["no volumes", [], { finished: true }],
   ];
   test.each(cases)("%s", (_, volumes, expected) => {
-    expect(planHandover(plan, reportWith(...volumes))).toEqual({ refused: undefined, ...expected });
+    const { finished, refused } = planHandover(plan, reportWith(...volumes));
+    expect({ finished, refused }).toEqual({ refused: undefined, ...expected });
+  });
+
+  test("what the initrd mounts beside the root counts as much, a LUKS volume there does not", () => {
+    const nix = volumePlan("nix", { isForInitrd: true });
+    const crypt = volumePlan("crypt", { isForInitrd: true, kind: "luks" });
+    const both = planOf([nix, crypt]);
+    const locked = { name: "crypt", uuid: "c", standing: "failed", error } as const;
+    expect(planHandover(both, reportWith({ name: "nix", standing: "failed", error }, locked)).finished).toBe(false);
+    expect(planHandover(both, reportWith({ name: "nix" }, locked)).finished).toBe(true);
+    expect(planHandover(both, reportWith({ name: "nix", standing: "refused", error })).refused).toBe(error.reason);
+  });
+
+  test("a LUKS volume for the initrd that was refused counts as the root, which may lie in it, unless that was found", () => {
+    const refused = { name: "crypt", uuid: "c", kind: "luks", standing: "refused", error } as const;
+    const below = volumePlan("crypt", { kind: "luks", isForInitrd: true });
+    const guess = volumePlan("root", { isRoot: true, certainty: "if-bcachefs" });
+    const left = { name: "root", standing: "left-to-system" } as const;
+    expect(planHandover(planOf([below]), reportWith(refused)).refused).toBe(error.reason);
+    expect(planHandover(planOf([guess, below]), reportWith(left, refused)).refused).toBe(error.reason);
+    expect(planHandover(planOf([guess, below]), reportWith({ standing: "opened" }, refused)).refused).toBeUndefined();
+    const data = volumePlan("crypt", { kind: "luks" });
+    expect(planHandover(planOf([data]), reportWith(refused)).refused).toBeUndefined();
   });
 });

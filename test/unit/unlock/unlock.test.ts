@@ -120,6 +120,22 @@ describe("the race", () => {
     await run.report;
   });
 
+  test("who was told what is waited for is told when it is something else", async () => {
+    const appears = Promise.withResolvers<void>();
+    const [first, second] = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
+    const provider = new FakeProvider({
+      root: { passphrase: "good", appears: appears.promise, notes: [first.promise, second.promise] },
+    });
+    const run = start(planOf([volumePlan("root")]), provider, [fakeSource("tpm", ["root"], offering("good"))]);
+    first.resolve("waiting for UUID=1");
+    await run.clock.advance(5000);
+    second.resolve("waiting for 1 of 2 members");
+    await run.clock.advance(1);
+    expect(run.lines).toEqual(["root: waiting for UUID=1", "root: waiting for 1 of 2 members"]);
+    appears.resolve();
+    await run.report;
+  });
+
   test("with rd.latchkey.debug the console shows every event", async () => {
     const provider = new FakeProvider({ root: { passphrase: "good" } });
     const plan = planOf([volumePlan("root")], { debug: true });

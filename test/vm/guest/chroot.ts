@@ -4,7 +4,7 @@ import { cached } from "../cache.ts";
 import { asRoot, run } from "../command.ts";
 import { seconds } from "../patience.ts";
 import { debianMirror } from "./debian-mirror.ts";
-import { guestPackages, type Stack } from "./packages.ts";
+import { type GuestName, guestPackages, type Stack } from "./packages.ts";
 
 /** Raise when the recipe below changes, so that caches made by the old one are not used. */
 const RECIPE = 1;
@@ -20,12 +20,12 @@ export interface Guest {
   readonly kernelVersion: string;
 }
 
-/** The guest of a stack, from the cache or made now (half a minute and a 100 MB download). */
-export async function guest(stack: Stack): Promise<Guest> {
-  const { suite, packages } = guestPackages[stack];
+/** A guest, from the cache or made now (half a minute and a 100 MB download). */
+export async function guest(name: GuestName): Promise<Guest> {
+  const { stack, suite, packages } = guestPackages[name];
   const directory = await cached({
     kind: "guests",
-    name: stack,
+    name,
     inputs: { RECIPE, suite, packages },
     keep: 1,
     within: seconds(1200),

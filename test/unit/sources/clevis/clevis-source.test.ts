@@ -4,7 +4,7 @@ import { type HttpExchange, HttpFailure } from "../../../../src/sources/clevis/h
 import { type Sealer, sssSealer, tpm2Sealer } from "../../../../src/sources/clevis/seal.ts";
 import type { FoundToken } from "../../../../src/sources/clevis/token-file.ts";
 import type { ClevisTools, Tpm2Opener } from "../../../../src/sources/clevis/tools.ts";
-import type { OfferResult, SourceContext } from "../../../../src/sources/source.ts";
+import type { OfferResult, Progress, SourceContext } from "../../../../src/sources/source.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
 import type { SecretBytes } from "../../../../src/system/secret-bytes.ts";
 import { HandClock } from "../../unlock/fakes.ts";
@@ -43,6 +43,10 @@ class FakeHeart implements SourceContext {
     const text = textOf(secret);
     this.offered.push(text);
     return { opened: text === this.#passphrase ? volumes : [], errors: new Map() };
+  }
+  readonly questionTime = Promise.resolve();
+  progress(): Progress {
+    return { volumes: [], failures: [] };
   }
   nothingYet(reason: LatchkeyError): void {
     this.notYet.push(reason);

@@ -1,4 +1,4 @@
-import type { OfferResult, SourceContext, WantedVolume } from "../../../../src/sources/source.ts";
+import type { OfferResult, Progress, SourceContext, WantedVolume } from "../../../../src/sources/source.ts";
 import type { Answer, Asker, Question, Way } from "../../../../src/system/ask-password/asker.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
 import { SecretBytes } from "../../../../src/system/secret-bytes.ts";
@@ -41,6 +41,13 @@ export class FakeHeart implements SourceContext {
     for (const name of opened) this.#closed.delete(name);
     const wrong = (name: string) => new LatchkeyError("bcachefs/wrong-passphrase", `${name}: wrong passphrase`);
     return { opened, errors: new Map([...this.#closed].map((name) => [name, wrong(name)])) };
+  }
+
+  /** People may be asked at once. */
+  readonly questionTime = Promise.resolve();
+
+  progress(): Progress {
+    return { volumes: [], failures: [] };
   }
 
   nothingYet(): void {

@@ -1,0 +1,45 @@
+import { LatchkeyError } from "../../../system/errors.ts";
+
+/** Milliseconds for systemctl to pass a wish on to systemd. */
+const SYSTEMCTL_LIMIT = 10_000;
+
+/** The units systemd-cryptsetup@NAME.service; tests bring their own. */
+export interface CryptsetupUnits {
+  /**
+   * Has systemd close the mapping and begin anew: it asks for the key again. Returns when the wish is passed on.
+   * @throws LatchkeyError luks/tool-failed
+   */
+  restart(volume: string): Promise<void>;
+}
+
+export const systemUnits: CryptsetupUnits = {
+  async restart(volume) {
+    const unit = `systemd-cryptsetup@${escapeUnitName(volume)}.service`;
+    // On this unit alone, at once: cryptsetup.target, which requires it, is not stopped, and no other job has to give way.
+    const command = ["systemctl", "restart", "--no-block", "--job-mode=ignore-dependencies", unit];
+    const limit = AbortSignal.timeout(SYSTEMCTL_LIMIT);
+    let why: string;
+    try {
+      const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "ignore"], signal: limit, killSignal: "SIGKILL" });
+      const status = await child.exited;
+      if (status === 0) return;
+      why = limit.aborted ? `it did not end within ${SYSTEMCTL_LIMIT / 1000} s` : `status ${status}`;
+    } catch {
+      why = "it is not there";
+    }
+    throw new LatchkeyError("luks/tool-failed", `${volume}: systemctl could not restart ${unit}: ${why}`);
+  },
+};
+
+/** As systemd-escape(1) writes a string into the name of a unit. */
+export function escapeUnitName(text: string): string {
+  const bytes = [...new TextEncoder().encode(text)];
+  return bytes
+    .map((byte, index) => {
+      const character = String.fromCharCode(byte);
+      if (character === "/") return "-";
+      const isPlain = /[A-Za-z0-9:_.]/.test(character) && !(index === 0 && character === ".");
+      return isPlain ? character : `\\x${byte.toString(16).padStart(2, "0")}`;
+    })
+    .join("");
+}

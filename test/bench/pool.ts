@@ -1,0 +1,162 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { cached } from "../vm/cache.ts";
+import { journalOnFailure, unit } from "../vm/fault.ts";
+import { type Files, overlay } from "../vm/files.ts";
+import type { Guest } from "../vm/guest/chroot.ts";
+import { runInside } from "../vm/guest/inside.ts";
+import { PASSPHRASE } from "../vm/images.ts";
+import { buildInitrd } from "../vm/initrd.ts";
+import { Machine } from "../vm/machine.ts";
+import { seconds } from "../vm/patience.ts";
+import { comparisonTable } from "./figures.ts";
+import { type PoolPlan, type PoolRun, type PoolRuns, poolSays } from "./pool-inside.ts";
+import type { Subject } from "./subject.ts";
+
+const MEMBERS = 4;
+const ROUNDS = 5;
+const PROCESSORS = 2;
+/** What each key derivation takes; four of them fit beside each other into the machine. */
+const ARGON2 = { mebibytes: 256, passes: 4, lanes: 2 } as const;
+const MACHINE_MEGABYTES = 2048;
+const LIMIT = seconds(900);
+
+const names = Array.from({ length: MEMBERS }, (_, index) => `d${index + 1}`);
+const uuidOf = (name: string): string => `6c617463-6865-4b65-8000-0000000be9${name}`;
+const deviceOf = (name: string): string => `/dev/disk/by-id/virtio-${name}`;
+const KEY = "/pool/passphrase";
+
+/** Raise when it changes. */
+const RECIPE = 1;
+const FORMAT = `
+key=$1; memory=$2; passes=$3; lanes=$4; shift 4
+cd /mnt
+printf %s "$key" >key
+for member in "$@"; do
+  truncate -s 20M "\${member%%=*}.img"
+  cryptsetup luksFormat --batch-mode --type luks2 --uuid "\${member#*=}" --pbkdf argon2id --pbkdf-memory "$memory" \\
+    --pbkdf-force-iterations "$passes" --pbkdf-parallel "$lanes" "\${member%%=*}.img" key
+  chmod 644 "\${member%%=*}.img"
+done
+rm key
+`;
+
+/** Four LUKS2 volumes with one passphrase, from the cache or made now. */
+async function poolImages(guest: Guest): Promise<readonly string[]> {
+  const given = [PASSPHRASE, `${ARGON2.mebibytes * 1024}`, `${ARGON2.passes}`, `${ARGON2.lanes}`];
+  const members = names.map((name) => `${name}=${uuidOf(name)}`);
+  const directory = await cached({
+    kind: "images",
+    name: "luks2-pool",
+    inputs: { RECIPE, FORMAT, guest: guest.key, given, members },
+    keep: 2,
+    within: seconds(180),
+    build: async (unfinished) => {
+      await runInside(guest, FORMAT, {
+        purpose: "making a pool of LUKS volumes",
+        within: seconds(180),
+        exchange: unfinished,
+        arguments: [...given, ...members],
+      });
+    },
+  });
+  return names.map((name) => join(directory, `${name}.img`));
+}
+
+const latchkey = "latchkey unlock";
+const inARow = "cryptsetup open in a row";
+const verifyFirst = "verify in a row, then open in a row";
+
+function poolPlan(): PoolPlan {
+  const open = names.map((name) => ["cryptsetup", "open", "--key-file", KEY, deviceOf(name), name]);
+  const verify = names.map((name) => ["cryptsetup", "open", "--test-passphrase", "--key-file", KEY, deviceOf(name)]);
+  return {
+    openings: [
+      { name: latchkey, commands: [["latchkey", "unlock", "data", "--passphrase-file", KEY]] },
+      { name: inARow, commands: open },
+      { name: verifyFirst, commands: [...verify, ...open] },
+    ],
+    rounds: ROUNDS,
+    mappings: names,
+  };
+}
+
+async function filesInside(): Promise<Files> {
+  const program = await Bun.build({ entrypoints: [join(import.meta.dir, "pool-inside.ts")], target: "bun" });
+  const [bundle] = program.outputs;
+  if (!program.success || !bundle) throw new AggregateError(program.logs, "pool-inside.ts cannot be bundled");
+  const volumes = names.map((name) => `[volumes.${name}]\nkind = "luks"\ndevice = "UUID=${uuidOf(name)}"\n`);
+  const list = names.map((name) => `"${name}"`).join(", ");
+  return {
+    "/pool/bun": { content: readFileSync(process.execPath), mode: 0o755 },
+    "/pool/inside.js": await bundle.text(),
+    "/pool/plan.json": JSON.stringify(poolPlan()),
+    [KEY]: PASSPHRASE,
+    "/etc/latchkey/latchkey.toml": `${volumes.join("\n")}\n[pools.data]\nvolumes = [${list}]\n`,
+    ...unit(
+      "vm-pool.service",
+      `[Unit]
+DefaultDependencies=no
+After=systemd-udevd.service systemd-udev-trigger.service
+[Service]
+Environment=PATH=/usr/sbin:/usr/bin
+ExecStartPre=-udevadm settle --timeout=60
+ExecStartPre=-modprobe dm_crypt
+ExecStart=/pool/bun /pool/inside.js /pool/plan.json
+StandardOutput=file:/dev/ttyS0
+StandardError=file:/dev/ttyS0
+TimeoutStartSec=infinity
+`,
+    ),
+  };
+}
+
+/** Opening a pool of four LUKS2 volumes, in an initrd with two emulated processors. */
+export async function poolBenchmark({ guest, binary }: Subject): Promise<string> {
+  const images = await poolImages(guest);
+  const initrd = await buildInitrd(guest, {
+    stack: "dracut",
+    binary,
+    install: ["/usr/sbin/cryptsetup", "/usr/bin/udevadm", "/usr/sbin/modprobe"],
+  });
+  await using machine = await Machine.start({
+    name: "bench-pool",
+    guest,
+    initrd,
+    overlays: [overlay({ ...(await filesInside()), ...journalOnFailure })],
+    disks: images.map((file, index) => ({ file, serial: names[index] ?? "" })),
+    memoryMegabytes: MACHINE_MEGABYTES,
+    processors: PROCESSORS,
+    // Neither latchkey nor systemd opens them, and nobody gives up waiting for a root that does not come.
+    commandLine: ["root=/dev/disk/by-id/none", "rootfstype=ext4", "rd.latchkey=0", "rd.luks=0", "rd.retry=3600"],
+    lifetime: LIMIT,
+  });
+  const { match } = await machine.expect(new RegExp(`${poolSays.begin}\n([\\s\\S]*?)\n${poolSays.end}`), {
+    within: LIMIT,
+    unless: [poolSays.failed, /Kernel panic - not syncing/, /emergency mode/],
+  });
+  const runs = JSON.parse(match[1] ?? "") as PoolRuns;
+  return `## Opening a pool
+
+Four LUKS2 volumes with one passphrase in a file, Argon2id with ${ARGON2.mebibytes} MiB and ${ARGON2.passes} passes each, in the initrd of a machine
+with ${PROCESSORS} emulated processors; from the start of the first process to the end of the last, ${ROUNDS} rounds of all three ways by turns.
+\`latchkey unlock POOL\` proves the passphrase on every member before it opens the first. Four times \`cryptsetup open\` proves nothing
+beforehand; whoever wants that calls \`cryptsetup open --test-passphrase\` for each first.
+
+${[inARow, verifyFirst].map((other) => comparisonTable([latchkey, other], rowsOf(runs, other))).join("\n\n")}
+`;
+}
+
+function rowsOf(runs: PoolRuns, other: string) {
+  const quantities: readonly (readonly [string, keyof PoolRun])[] = [
+    ["wall, s", "wallMs"],
+    ["processor, s", "cpuMs"],
+  ];
+  const column = (name: string, quantity: keyof PoolRun) => (runs[name] ?? []).map((run) => run[quantity] / 1000);
+  return quantities.map(([what, quantity]) => ({
+    what,
+    ours: column(latchkey, quantity),
+    theirs: column(other, quantity),
+    digits: 1,
+  }));
+}

@@ -1,0 +1,274 @@
+/** Encrypted roots with latchkey in an initramfs-tools image: what only a boot shows. */
+import { expect } from "bun:test";
+import { join } from "node:path";
+import type { Report } from "../../src/unlock/report.ts";
+import { repository } from "./cache.ts";
+import { vmCase } from "./case.ts";
+import { damagedBinary, earlyScript, killInInitramfs } from "./fault.ts";
+import { type Files, overlay } from "./files.ts";
+import { guest } from "./guest/chroot.ts";
+import { type BcachefsImage, bcachefsImage, PASSPHRASE } from "./images.ts";
+import { type LuksImage, luksImage, type TokenMaker } from "./images-luks.ts";
+import { buildInitrd, type InitrdOptions } from "./initrd.ts";
+import { Machine, type MachineOptions } from "./machine.ts";
+import { rootSays } from "./root-tree.ts";
+import { tpmState, tpmToken } from "./tokens.ts";
+
+type Differences = Partial<Omit<MachineOptions, "name" | "guest" | "initrd" | "overlays">>;
+
+const binary = process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey");
+const QUESTION = /Passphrase for root/;
+const ASKED_AGAIN = /Wrong passphrase for root \(.*\), try again \(2nd try\)/;
+
+/** The script of bcachefs-tools. */
+const STOCK_QUESTION = /Please unlock \/dev\/vda[\s\S]*Enter passphrase:/;
+const DAMAGED = "latchkey: the program in this image is missing or damaged: the system asks by itself";
+const BOTH_MEMBERS = /\/dev\/vda:\/dev\/vdb|\/dev\/vdb:\/dev\/vda/;
+
+const bcachefsTools = [
+  ...["/usr/sbin/bcachefs", "/usr/sbin/mount.bcachefs", "/usr/sbin/fsck.bcachefs"],
+  "/usr/share/initramfs-tools/hooks/bcachefs",
+  "/usr/share/initramfs-tools/scripts/local-premount/bcachefs",
+];
+
+/** An emulated machine may take longer than the usual two seconds, after which the question appears. */
+const patient: Files = { "/etc/latchkey/latchkey.toml": 'prompt_after = "2m"\n' };
+
+/** Clevis' own scripts look for a question ten times a second, and an emulated machine has something better to do. */
+const withoutClevis = [
+  "/usr/share/initramfs-tools/hooks/clevis",
+  "/usr/share/initramfs-tools/scripts/local-top/clevis",
+  "/usr/share/initramfs-tools/scripts/local-bottom/clevis",
+];
+
+interface Start extends Differences {
+  readonly files?: Files;
+  readonly initrd?: Partial<InitrdOptions>;
+}
+
+async function start(name: string, image: BcachefsImage, differences: Start = {}): Promise<Machine> {
+  const { files = {}, initrd = {}, ...others } = differences;
+  const debian = await guest("initramfs-tools");
+  return Machine.start({
+    name,
+    guest: debian,
+    initrd: await buildInitrd(debian, { stack: "initramfs-tools", binary, absent: withoutClevis, ...initrd }),
+    overlays: [overlay(files)],
+    disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
+    commandLine: [`root=UUID=${image.uuid}`],
+    ...others,
+  });
+}
+
+const luksRoot = async (token?: TokenMaker): Promise<LuksImage> =>
+  luksImage(await guest("initramfs-tools"), token === undefined ? {} : { token });
+
+/** With crypttab's line for the root, which the image's hooks find by its option initramfs. */
+function startLuks(
+  name: string,
+  luks: LuksImage,
+  { options = "luks,initramfs", initrd = {}, ...differences }: Start & { readonly options?: string } = {},
+): Promise<Machine> {
+  const lines = luks.members.map(({ uuid }) => `cryptroot UUID=${uuid} none ${options}\n`).join("");
+  const image = { ...luks, label: undefined, passphrase: undefined, members: luks.members.map(({ file }) => file) };
+  return start(name, image, { initrd: { system: { "/etc/crypttab": lines }, ...initrd }, ...differences });
+}
+
+const CRYPTROOT = "/dev/mapper/cryptroot / ext4";
+/** cryptroot's own. */
+const LUKS_STOCK_QUESTION = "Please unlock disk cryptroot:";
+
+vmCase("a wrong passphrase is said to be wrong, and the right one opens the bcachefs root", async (name) => {
+  const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE });
+  await using machine = await start(name, image);
+  await machine.expect(QUESTION);
+  await machine.sendLine("not the passphrase");
+  await machine.expect(ASKED_AGAIN);
+  await machine.sendLine(PASSPHRASE);
+  const root = await machine.realRoot();
+  expect(root.mounts.join("\n")).toContain("/dev/vda / bcachefs");
+  const report = root.report as Report;
+  expect(report.volumes).toMatchObject([{ name: "root", standing: "opened", opened_by: "prompt", uuid: image.uuid }]);
+  expect(report.attempts.map(({ verdict }) => verdict)).toEqual(["wrong-credential", "opened"]);
+});
+
+vmCase("a root of two members, one of which comes late, is mounted by the mount helper", async (name) => {
+  const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE, members: 2 });
+  await using machine = await start(name, image, {
+    disks: image.members.map((file, index) => ({ file, serial: `root${index}`, isLate: index === 1 })),
+  });
+  await machine.expect(/latchkey: root: waiting for 1 of 2 members/);
+  await machine.plug("root1");
+  await machine.expect(/Passphrase for root \(.*2 devices\)/);
+  await machine.sendLine(PASSPHRASE);
+  expect((await machine.realRoot()).mounts.join("\n")).toMatch(BOTH_MEMBERS);
+});
+
+vmCase(
+  "a root device that comes late is asked for when it is there; members are gathered without tools",
+  async (name) => {
+    const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE, members: 2 });
+    await using machine = await start(name, image, {
+      disks: image.members.map((file, index) => ({ file, serial: `root${index}`, isLate: true })),
+      initrd: { absent: [...withoutClevis, ...bcachefsTools] },
+    });
+    await machine.expect("Waiting for root file system");
+    await machine.plug("root0");
+    await machine.plug("root1");
+    await machine.expect(QUESTION);
+    await machine.sendLine(PASSPHRASE);
+    expect((await machine.realRoot()).mounts.join("\n")).toMatch(BOTH_MEMBERS);
+  },
+);
+
+vmCase("an unencrypted root is refused where policy says encrypted, and panic= is obeyed", async (name) => {
+  const image = await bcachefsImage(await guest("initramfs-tools"), {});
+  const configuration = `[volumes.system]\nkind = "bcachefs"\ndevice = "UUID=${image.uuid}"\nsources = ["prompt"]\n`;
+  await using machine = await start(name, image, { files: { "/etc/latchkey/latchkey.toml": configuration } });
+  await machine.expect(/latchkey: the root filesystem was refused: system: .* is not encrypted: refused/, {
+    unless: [],
+  });
+  await machine.expect("Rebooting automatically due to panic= boot argument", { unless: [] });
+  expect(await machine.off()).toBe("guest-reset");
+  expect(machine.console.text).not.toContain(rootSays.reached);
+});
+
+vmCase("when latchkey is killed at its question, the system's own question opens the root", async (name) => {
+  const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE });
+  await using machine = await start(name, image, {
+    files: killInInitramfs({ process: "latchkey", path: "/usr/bin/latchkey", after: 4000 }),
+  });
+  await machine.expect(QUESTION);
+  await machine.expect("vm: fault: killed latchkey");
+  await machine.expect("latchkey: it died (status 137)");
+  await machine.expect(STOCK_QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  await machine.realRoot();
+});
+
+vmCase("with a stripped binary in the image the system's own question opens the root", async (name) => {
+  const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE });
+  await using machine = await start(name, image, { files: await damagedBinary("stripped", binary) });
+  await machine.expect(DAMAGED);
+  await machine.expect(STOCK_QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  await machine.realRoot();
+});
+
+vmCase("with a program that never comes back in its place, cryptroot asks and opens the root", async (name) => {
+  await using machine = await startLuks(name, await luksRoot(), { files: await damagedBinary("hanging", binary) });
+  await machine.expect(DAMAGED);
+  await machine.expect(LUKS_STOCK_QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  expect((await machine.realRoot()).mounts.join("\n")).toContain(CRYPTROOT);
+});
+
+vmCase("rd.latchkey=0 keeps latchkey out of the boot", async (name) => {
+  const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE });
+  await using machine = await start(name, image, { commandLine: [`root=UUID=${image.uuid}`, "rd.latchkey=0"] });
+  await machine.expect("switched off by rd.latchkey=0");
+  await machine.expect(STOCK_QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  expect((await machine.realRoot()).report).toBeUndefined();
+});
+
+vmCase("a TPM opens the bcachefs root with nobody there", async (name) => {
+  using tpm = tpmState();
+  const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE });
+  await using machine = await start(name, image, {
+    tpm: { state: tpm.directory },
+    files: { "/etc/latchkey/root.jwe": await tpmToken(PASSPHRASE, [14]), ...patient },
+  });
+  const report = (await machine.realRoot()).report as Report;
+  expect(report.volumes).toMatchObject([{ name: "root", standing: "opened", opened_by: "clevis" }]);
+  expect(machine.console.text).not.toMatch(QUESTION);
+});
+
+/** Answers as cryptroot-unlock does in a session over SSH, and says how that ended. */
+const unlockFromAfar = (passphrase: string): Files => ({
+  ...earlyScript(
+    "vm-afar",
+    `(
+  while ! grep -q 'Wrong passphrase' /run/vm-answers 2>/dev/null; do
+    sleep 1
+    printf '%s' 'not the passphrase' | cryptroot-unlock >/run/vm-answers 2>&1
+    [ $? = 1 ] && continue
+  done
+  echo 'vm: afar: told that it was wrong' >/dev/ttyS0
+  printf '%s' '${passphrase}' | cryptroot-unlock
+  echo "vm: afar: status $?" >/dev/ttyS0
+) &
+`,
+  ),
+});
+
+vmCase("LUKS: cryptroot-unlock is told that its passphrase is wrong, and opens with the right one", async (name) => {
+  await using machine = await startLuks(name, await luksRoot(), { files: unlockFromAfar(PASSPHRASE) });
+  await machine.expect(/Passphrase for cryptroot \(LUKS2/);
+  await machine.expect(/Wrong passphrase for cryptroot .*2nd try/);
+  await machine.expect("vm: afar: told that it was wrong");
+  await machine.expect("vm: afar: status 0");
+  const { mounts, report } = await machine.realRoot();
+  expect(mounts.join("\n")).toContain(CRYPTROOT);
+  expect((report as Report).volumes).toMatchObject([{ name: "cryptroot", standing: "opened", opened_by: "prompt" }]);
+  expect(machine.console.text).not.toContain(LUKS_STOCK_QUESTION);
+});
+
+for (const token of [{ by: "clevis" }, { by: "latchkey", binary }] as const) {
+  vmCase(`LUKS: a TPM token in the header, made by ${token.by}, opens the root with nobody there`, async (name) => {
+    using tpm = tpmState();
+    await using machine = await startLuks(name, await luksRoot(token), {
+      tpm: { state: tpm.directory },
+      files: patient,
+      // Beside clevis' own scripts, as where latchkey takes over from it.
+      ...(token.by === "clevis" ? { initrd: { absent: [] } } : {}),
+    });
+    const { mounts, report } = await machine.realRoot();
+    expect(mounts.join("\n")).toContain(CRYPTROOT);
+    expect((report as Report).volumes).toMatchObject([{ name: "cryptroot", opened_by: "clevis" }]);
+    expect(machine.console.text).not.toMatch(/passphrase for|unlock disk/i);
+  });
+}
+
+vmCase("LUKS: when latchkey is killed at its question, cryptroot asks and opens the root", async (name) => {
+  await using machine = await startLuks(name, await luksRoot(), {
+    files: killInInitramfs({ process: "latchkey", path: "/usr/bin/latchkey", after: 4000 }),
+  });
+  await machine.expect("Passphrase for cryptroot");
+  await machine.expect("latchkey: it died (status 137)");
+  await machine.expect(LUKS_STOCK_QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  expect((await machine.realRoot()).mounts.join("\n")).toContain(CRYPTROOT);
+});
+
+vmCase("LUKS: crypttab's keyscript=latchkey gives cryptroot a proven key", async (name) => {
+  await using machine = await startLuks(name, await luksRoot(), { options: "luks,initramfs,keyscript=latchkey" });
+  await machine.expect(/Passphrase for cryptroot \(LUKS2/);
+  await machine.sendLine("not the passphrase");
+  await machine.expect(/Wrong passphrase for cryptroot .*2nd try/);
+  await machine.sendLine(PASSPHRASE);
+  await machine.expect("cryptroot: set up successfully");
+  const { mounts, report } = await machine.realRoot();
+  expect(mounts.join("\n")).toContain(CRYPTROOT);
+  expect((report as Report).volumes).toMatchObject([{ name: "cryptroot", standing: "opened", opened_by: "prompt" }]);
+});
+
+vmCase("an image made by `latchkey install`, as its owner makes it, boots", async (name) => {
+  const debian = await guest("initramfs-tools");
+  const image = await bcachefsImage(debian, { passphrase: PASSPHRASE });
+  const initrd = {
+    // The guest of the tests comes without an image, so none is found by itself.
+    command: [
+      "latchkey",
+      "install",
+      "--kver",
+      debian.kernelVersion,
+      "--image",
+      `/boot/initrd.img-${debian.kernelVersion}`,
+    ],
+  };
+  await using machine = await start(name, image, { initrd });
+  await machine.expect(QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  expect(((await machine.realRoot()).report as Report).outcome).toBe("done");
+});
