@@ -15,8 +15,8 @@ const tools = ["/usr/sbin/bcachefs", "/usr/sbin/mount.bcachefs", "/usr/sbin/fsck
 
 export async function buildInitrds({ guest, binary }: Subject): Promise<Initrds> {
   return {
-    stock: await stockInitrd(guest),
-    latchkey: await buildInitrd(guest, { stack: "dracut", binary }),
-    latchkeyAlone: await buildInitrd(guest, { stack: "dracut", binary, absent: tools }),
+    stock: await stockInitrd(guest, "usual"),
+    latchkey: await buildInitrd(guest, { stack: "dracut", binary, compression: "usual" }),
+    latchkeyAlone: await buildInitrd(guest, { stack: "dracut", binary, absent: tools, compression: "usual" }),
   };
 }

@@ -19,6 +19,6 @@ done
 export const stockFiles: Files = hook("pre-mount", "stock-unlock", UNLOCK);
 
 /** An initrd without latchkey that has what the stock way needs; `stockFiles` go on top as an overlay. */
-export function stockInitrd(guest: Guest): Promise<string> {
-  return buildInitrd(guest, { stack: "dracut", binary: null, install: ["bcachefs", "mount.bcachefs"] });
+export function stockInitrd(guest: Guest, compression: "quick" | "usual" = "quick"): Promise<string> {
+  return buildInitrd(guest, { stack: "dracut", binary: null, install: ["bcachefs", "mount.bcachefs"], compression });
 }
