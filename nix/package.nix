@@ -50,6 +50,7 @@ stdenvNoCC.mkDerivation (final: {
       ../scripts/build.ts
       ../src
       ../initrd-hooks
+      ../system-units
       ../docs/man
     ];
   };

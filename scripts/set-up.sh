@@ -14,13 +14,15 @@ die() {
 machines=(qemu-system-x86 seabios swtpm swtpm-tools mmdebstrap debian-archive-keyring ca-certificates)
 # What the tests make disks, archives and key servers with, and check shell scripts with.
 tools=(binutils btrfs-progs cpio cryptsetup-bin dash dosfstools e2fsprogs keyutils mtools openssh-client shellcheck tang zstd)
+# What evaluates the NixOS module and reads the scripts of its tests.
+nix=(nix-bin python3-minimal)
 # What latchkey's tokens have to agree with, and a linter of manual pages.
 peers=(clevis clevis-luks clevis-tpm2 libpwquality-tools mandoc tpm2-tools)
 # The quick tests run in containers too: nothing in there that needs more than a shell.
 quick=(cpio dash keyutils shellcheck)
 
 case ${1-} in
-  test) packages=("${machines[@]}" "${tools[@]}" "${peers[@]}") ;;
+  test) packages=("${machines[@]}" "${tools[@]}" "${peers[@]}" "${nix[@]}") ;;
   demo) packages=("${machines[@]}") ;;
   bench) packages=("${machines[@]}" keyutils tang "${peers[@]}") ;;
   unit) packages=("${quick[@]}") ;;

@@ -55,6 +55,7 @@ await step("tsc", "--noEmit");
 await step("biome", "ci", "--colors=off", ".");
 await step("bun", "scripts/docs.ts", "--check");
 await tests("unit", inFolder("test/{unit,vm}/**/*.test.ts"), []);
+await tests("nix", inFolder("test/nix/**/*.test.ts"), []);
 if (!process.argv.includes("--unit")) await tests("vm", inFolder("test/vm/**/*.vm.ts"), ["--timeout", "600000"]);
 
 rmSync(scratch, { recursive: true, force: true });

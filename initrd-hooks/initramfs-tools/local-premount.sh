@@ -19,6 +19,13 @@ esac
 . /scripts/functions
 . /scripts/latchkey
 
+device=$(resolve_device "$ROOT") || exit 0
+
+# A bcachefs that was not there at latchkey's last look: in a volume that something else has opened since, for example.
+if [ -e "$latchkey_run/waiting" ] && [ "$(blkid -s TYPE -o value "$device")" = bcachefs ] && ! latchkey_unlocked "$device"; then
+    latchkey_boot --device-timeout 1s
+fi
+
 [ -x "$latchkey_folder/bcachefs-question" ] || exit 0
-if device=$(resolve_device "$ROOT") && latchkey_unlocked "$device"; then exit 0; fi
+latchkey_unlocked "$device" && exit 0
 exec "$latchkey_folder/bcachefs-question" "$@"

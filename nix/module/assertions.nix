@@ -79,6 +79,9 @@ let
       (demand (!(hasSource "usb") || volume.usb != [ ] || set.settings ? usb)
         "${it}.sources has \"usb\" but there is no stick; set ${it}.usb with uuid, path and sha256"
       )
+      (demand (!(hasSource "vault") || set.settings ? vault)
+        "${it}.sources has \"vault\" but there is none; set ${it}.settings.vault with volume, path and sha256"
+      )
       (demand (hasSource "keyfile" || volume.keyFile == null)
         "${it}.keyFile is set, but \"keyfile\" is not among ${it}.sources"
       )
@@ -153,9 +156,6 @@ let
   ssh = initrd.network.ssh;
   aboutRemote = optionals cfg.remote.enable [
     (demand ssh.enable "answers over SSH need boot.initrd.network.ssh.enable, and something has turned it off")
-    (demand (any (volume: elem "remote" volume.sources) (attrValues resolved.inInitrd))
-      "remote.enable is on, but no volume may be answered over SSH; name one, for example boot.initrd.latchkey.volumes.root = { }"
-    )
     (demand (ssh.hostKeys != [ ] || ssh.ignoreEmptyHostKeys)
       "boot.initrd.network.ssh.hostKeys is empty; make keys of the initrd's own with ssh-keygen and name their place as a string"
     )

@@ -45,7 +45,19 @@ let
         };
       }
       // optionalAttrs (elem "usb" volume.sources && volume.usb != [ ]) {
-        usb = map (stick: withoutNull { inherit (stick) uuid path sha256 timeout; }) volume.usb;
+        usb = map (
+          stick:
+          withoutNull {
+            inherit (stick)
+              uuid
+              path
+              sha256
+              format
+              timeout
+              ;
+            any_bus = if stick.anyBus then true else null;
+          }
+        ) volume.usb;
       }
       // optionalAttrs (elem "keyfile" volume.sources && volume.keyFile != null) {
         keyfile.path = if place == "initrd" then keyInInitrd name else volume.keyFile;
@@ -59,8 +71,17 @@ let
       device_timeout = cfg.deviceTimeout;
       member_timeout = cfg.memberTimeout;
       inherit (cfg) tpm;
-      volumes = mapAttrs (volumeTable place) volumes;
+      # The program refuses kinds that it cannot open yet, and this file is to be without mistakes.
+      volumes = mapAttrs (volumeTable place) (filterAttrs (_: volume: volume.kind != "zfs") volumes);
       pools = mapAttrs (_: pool: { inherit (pool) volumes; }) pools;
+      remote =
+        if cfg.remote.enable then
+          {
+            inherit (cfg.remote) start;
+            inherit (config.boot.initrd.network.ssh) port;
+          }
+        else
+          null;
       policy = {
         require_encrypted = cfg.policy.requireEncrypted;
         allow_degraded = if cfg.policy.allowDegraded then true else null;

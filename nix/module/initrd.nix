@@ -15,8 +15,10 @@ let
     nameValuePair
     ;
   cfg = config.boot.initrd.latchkey;
+  inherit (cfg.resolved) needs;
   groups = cfg.resolved.initrdGroups;
-  mountUnits = concatMap (group: group.mountUnits) groups;
+  # The root always, also where it is on LUKS or ZFS.
+  mountUnits = lib.unique ([ "sysroot.mount" ] ++ concatMap (group: group.mountUnits) groups);
 
   # NixOS's initrd has no /etc/fstab: systemd is told of the mounts in its own variable, which no service sees by itself.
   fstab = {
@@ -77,19 +79,26 @@ let
     };
   };
 
-  # In a package, because a definition of the mount unit itself may be somebody else's.
-  refusal = pkgs.symlinkJoin {
-    name = "latchkey-refusal";
-    paths = map (
-      unit:
-      pkgs.writeTextDir "lib/systemd/system/${unit}.d/latchkey.conf" ''
-        # latchkey writes this file, with its reason in it, when a volume that the initrd mounts is not what the configuration
-        # says. Then nothing is mounted, and the emergency shell follows.
-        [Unit]
-        AssertPathExists=!/run/latchkey/refused
-      ''
-    ) (lib.unique ([ rootFsck ] ++ mountUnits));
+  # In a package, because a definition of the units themselves may be somebody else's.
+  dropIn = unit: pkgs.writeTextDir "lib/systemd/system/${unit}.d/latchkey.conf";
+  dropIns = pkgs.symlinkJoin {
+    name = "latchkey-drop-ins";
+    paths = map refusal (lib.unique ([ rootFsck ] ++ mountUnits)) ++ lib.optional needs.luks listening;
   };
+  refusal =
+    unit:
+    dropIn unit ''
+      # latchkey writes this file, with its reason in it, when a volume that the initrd mounts is not what the configuration says.
+      # Then nothing is mounted, and the emergency shell follows.
+      [Unit]
+      AssertPathExists=!/run/latchkey/refused
+    '';
+  # systemd-cryptsetup looks once whether there is a socket to get its key from, so latchkey has to be first; it waits ten seconds
+  # at most. Not by After=: latchkey ends when the volumes are open, and each would wait for the other.
+  listening = dropIn "systemd-cryptsetup@.service" ''
+    [Service]
+    ExecStartPre=-/usr/lib/latchkey/listening wait
+  '';
 
   # The stock module's questions, one for each mount: it asks for a file system once for every subvolume.
   stockUnits =
@@ -145,6 +154,8 @@ in
             # Of an earlier run, before an emergency shell was left: the mark must be that of this run.
             ExecStartPre = "-/bin/rm -f /run/latchkey/finished";
             ExecStart = "${cfg.package}/bin/latchkey boot";
+            # A socket that it left behind would keep systemd-cryptsetup from asking.
+            ExecStopPost = lib.mkIf needs.luks "-/usr/lib/latchkey/listening over";
             # A person may take hours to answer. A program that hangs is ended by its own alarm(2).
             TimeoutStartSec = "infinity";
             KillMode = "control-group";
@@ -188,7 +199,13 @@ in
         unitConfig.DefaultDependencies = false;
       };
 
-      packages = [ refusal ];
+      packages = [ dropIns ];
+
+      contents = lib.optionalAttrs needs.luks {
+        "/usr/lib/latchkey/listening".source = pkgs.writeScript "latchkey-listening" (
+          builtins.readFile ../../initrd-hooks/dracut/latchkey-listening.sh
+        );
+      };
     };
 
     systemd.services = stockUnits cfg.resolved.stage2Served;

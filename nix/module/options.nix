@@ -80,6 +80,21 @@ let
         example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
         description = "SHA-256 of the key file. A stick whose file differs is not used.";
       };
+      format = unset {
+        type = types.enum [
+          "raw"
+          "hex"
+          "text"
+        ];
+        example = "hex";
+        description = "How the key is written: its bytes as they are (LUKS), hexadecimal digits, or a line of text (bcachefs).";
+      };
+      anyBus = option {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = "Take the file system also from a disk that is neither removable nor on USB.";
+      };
       timeout = unset {
         type = duration;
         example = "20s";
@@ -290,6 +305,15 @@ in
           Answers over SSH: turns on `boot.initrd.network.ssh` and lets its sessions run `latchkey answer` and nothing else.
           Keys and host keys are set there.
         '';
+      };
+      start = option {
+        type = types.enum [
+          "fallback"
+          "always"
+        ];
+        default = "fallback";
+        example = "always";
+        description = "From when on answers are tried: from the question on, or from the start. The server listens from the start.";
       };
       restrict = option {
         type = types.bool;

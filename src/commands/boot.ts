@@ -13,7 +13,7 @@ import { RunDirectory } from "../system/run-directory.ts";
 import { handOver, planHandover } from "../unlock/handover.ts";
 import { neededVolumes } from "../unlock/needed.ts";
 import { dropLatch, latchToDrop } from "../unlock/pcr-latch.ts";
-import type { EventRecord, Report } from "../unlock/report.ts";
+import { append, type EventRecord, type Report } from "../unlock/report.ts";
 import { type InitrdFacts, mountRoot, planRootMount, SYSROOT } from "../unlock/root-mount.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
@@ -60,7 +60,7 @@ export function registerBoot(program: Command): void {
     const signal = abortOnSignals();
     const happened: EventRecord[] = [];
     using listening = listenForSystemd(plan, directory, (kind, text, volume) => {
-      happened.push({ at_ms: monotonicClock.now(), volume, source: null, text });
+      append(happened, { at_ms: monotonicClock.now(), volume, source: null, text });
       if (kind === "problem") announce(volume === null ? text : `${volume}: ${text}`);
     });
     const providers = assembleProviders({ systemdOpener: listening.systemdOpener });
@@ -82,7 +82,8 @@ export function registerBoot(program: Command): void {
     );
     // Before a mount that may take its time: whatever is still closed is systemd's to ask for.
     listening[Symbol.dispose]();
-    report.events.push(...happened);
+    for (const event of happened) append(report.events, event);
+    report.events.sort((one, other) => one.at_ms - other.at_ms);
     const latch = latchToDrop(plan, report);
     if (latch !== undefined) {
       const line = await dropLatch(latch, plan);
@@ -102,7 +103,11 @@ export function registerBoot(program: Command): void {
   });
 }
 
-/** @throws LatchkeyError usage/invalid */
+/**
+ * Whoever sets this limit holds the boot up meanwhile. A root of which nobody has said that it is a bcachefs may be in a volume
+ * that the system opens afterwards: it is not waited for at all.
+ * @throws LatchkeyError usage/invalid
+ */
 function withDeviceTimeout(plan: Plan, text: string | undefined): Plan {
   if (text === undefined) return plan;
   const limit = parseDuration(text);
@@ -111,6 +116,7 @@ function withDeviceTimeout(plan: Plan, text: string | undefined): Plan {
   return {
     ...plan,
     deviceTimeout: capped(plan.deviceTimeout),
+    guessTimeout: 0,
     memberTimeout: capped(plan.memberTimeout),
     volumes: plan.volumes.map((volume) =>
       volume.luks?.deviceTimeout === undefined

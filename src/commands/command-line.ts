@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   keyscript: async () => (await import("./keyscript.ts")).registerKeyscript,
   boot: async () => (await import("./boot.ts")).registerBoot,
   "blank-root": async () => (await import("./blank-root.ts")).registerBlankRoot,
+  stick: async () => (await import("./stick.ts")).registerStick,
   "read-key": async () => (await import("./read-key.ts")).registerReadKey,
   "image-remote": async () => (await import("./image-remote.ts")).registerImageRemote,
   "image-needs": async () => (await import("./image-needs.ts")).registerImageNeeds,

@@ -46,7 +46,7 @@ export function registerEnrollUsb(parent: Command): void {
     .option("--any-bus", "take a disk that is neither removable nor on a USB bus")
     .option("--yes", "ask nothing: it is the right stick")
     .option("--revoke", "shut a stick out again: its key slot, its key file if it is at hand, and its lines")
-    .option("--uuid <uuid>", "with --revoke: which stick, where the volume has several")
+    .option("--uuid <uuid>", "with --revoke: which stick, where the volume has several; --path says which of its files")
     .addHelpText(
       "after",
       "\nExamples:\n  sudo latchkey enroll usb root --device /dev/sdb1\n  sudo latchkey enroll usb root --revoke --uuid 4F2A-99C1",
@@ -95,6 +95,7 @@ class Session {
     }
     const anyBus = this.#options.anyBus === true;
     const stick = await findStick(place, { reader, anyBus }, this.#signal);
+    refuseOwnDisk(stick, target);
     const path = this.#options.path ?? `${target.facts.name.replaceAll("/", "-").replace(/^-+/, "")}.key`;
     if (this.#options.dryRun) {
       const steps = stickSteps({ target, stick, path, configuration: this.#configuration });
@@ -171,7 +172,7 @@ class Session {
   }
 
   async #revoke(target: Target, scope: DisposableStack): Promise<number> {
-    const entry = chosenStick(this.#argument, target, this.#plan, this.#options.uuid);
+    const entry = chosenStick(this.#argument, target, this.#plan, this.#options);
     const place = this.#place();
     const reader = scope.use(new ChildKeyReader());
     const stick = place && (await findStick(place, { reader, anyBus: true }, this.#signal));
@@ -221,10 +222,28 @@ class Session {
   }
 }
 
+/** A key beside the lock. */
+function refuseOwnDisk({ device, disk }: FoundStick, target: Target): void {
+  const sticks = new SystemSticks();
+  const devices = target.kind === "luks2" ? [target.facts.device] : target.volume.devices;
+  if (!devices.some((path) => (sticks.look(path)?.partitionOf?.disk ?? path) === disk)) return;
+  throw new LatchkeyError(
+    "enroll/not-a-stick",
+    `${device} is on the disk of ${target.facts.name} itself: whoever has that disk would have its key`,
+  );
+}
+
 /** What a new table for the volume would say. */
 function knownVolume(plan: Plan, target: Target): KnownVolume {
   const known: VolumePlan | undefined = plan.volumes.find(({ name }) => name === target.facts.name);
-  if (known) return { ...known, sources: known.sources.map(({ kind }) => kind) };
+  if (known) {
+    // A token that lies in the header counts without being named, and one that does not would be missed if it were.
+    const isThere = target.kind === "luks2" && target.boundSlots.length > 0;
+    const sources = known.sources.filter(
+      (source) => source.kind !== "clevis" || source.inHeader !== "if-any" || isThere,
+    );
+    return { ...known, sources: sources.map(({ kind }) => kind) };
+  }
   return {
     name: target.facts.name,
     kind: target.kind === "luks2" ? "luks" : "bcachefs",
@@ -234,19 +253,21 @@ function knownVolume(plan: Plan, target: Target): KnownVolume {
 }
 
 /** The stick that `--uuid` names, or the only one there is. */
-function chosenStick(argument: string, target: Target, plan: Plan, uuid: string | undefined): StickEntry {
+function chosenStick(argument: string, target: Target, plan: Plan, { uuid, path }: Options): StickEntry {
   const volume = plan.volumes.find(({ name }) => name === target.facts.name);
   const sticks = (volume?.sources ?? []).filter((source): source is UsbPlan => source.kind === "usb");
   const entries = sticks.flatMap(({ place, sha256 }) =>
     place.by === "filesystem" ? [{ uuid: place.uuid, path: place.path, sha256 }] : [],
   );
   const [chosen, ...others] = entries.filter(
-    (entry) => uuid === undefined || entry.uuid.toLowerCase() === uuid.toLowerCase(),
+    (entry) =>
+      (uuid === undefined || entry.uuid.toLowerCase() === uuid.toLowerCase()) &&
+      (path === undefined || entry.path === path),
   );
   if (chosen && others.length === 0) return chosen;
   const known = entries.map((entry) => `${entry.uuid} (${entry.path})`).join(", ");
   const what = chosen ? `${argument} has several sticks` : `${argument} has no such stick in the configuration`;
   throw new LatchkeyError("usage/invalid", what, {
-    hint: known === "" ? "it has none at all" : `it has ${known}: say which with --uuid`,
+    hint: known === "" ? "it has none at all" : `it has ${known}: say which with --uuid, or --path`,
   });
 }

@@ -93,9 +93,9 @@ const methods: readonly RegisterMethod[] = [recovery, tpm2, tang, sss, registerE
 export function registerEnroll(program: Command): void {
   const command = program
     .command("enroll")
-    .summary("add a way to open a volume: TPM, Tang, several of them, a recovery key")
+    .summary("add a way to open a volume: TPM, Tang, several of them, a stick, a recovery key")
     .description(
-      "Adds a way to open a volume, and removes none. Asks for the passphrase, proves it, makes the token or key, opens it again, proves on the volume what came out of it, and only then keeps it. In this order: recovery, then tpm2 or another; the installation password goes last, by hand.",
+      "Adds a way to open a volume, and removes none (but `usb --revoke`). Asks for the passphrase, proves it, makes the token or key, opens it again, proves on the volume what came out of it, and only then keeps it. In this order: recovery, then tpm2 or another; the installation password goes last, by hand.",
     )
     .addHelpText("after", "\nExample:\n  sudo latchkey enroll tpm2 root\n\nEach method has its own --help.");
   for (const register of methods) register(command);

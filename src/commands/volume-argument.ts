@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
-import { parseDeviceReference } from "../config/device-reference.ts";
+import { isSameReference, parseDeviceReference } from "../config/device-reference.ts";
 import { headerThenPrompt, planLuks } from "../config/luks-plan.ts";
-import type { Plan, VolumePlan } from "../config/plan.ts";
+import type { DeviceReference, LuksPlan, Plan, VolumePlan } from "../config/plan.ts";
 import { printOrigin } from "../config/problems.ts";
 import { promptOnly } from "../config/toml-sources.ts";
 import { vaultsOf } from "../config/vaults.ts";
@@ -50,18 +50,27 @@ function volumeAt(argument: string, plan: Plan): VolumePlan {
   if (!isTag && !argument.includes("/")) throw unknownVolume(argument, plan);
   const parsed = parseDeviceReference(isTag || isAbsolute(argument) ? argument : resolve(argument));
   if ("problem" in parsed) throw new LatchkeyError("usage/unknown-volume", `${argument}: ${parsed.problem}`);
-  const kind = kindOnDevice(parsed.value);
+  const { kind, uuid } = kindOnDevice(parsed.value);
   return {
     name: argument,
     kind,
     certainty: "stated",
     devices: [parsed.value],
     sources: kind === "luks" ? headerThenPrompt : promptOnly,
-    ...(kind === "luks" ? { luks: { ...planLuks({}), isUnnamed: true } } : {}),
+    ...(kind === "luks" ? { luks: luksAt(parsed.value, uuid, plan) } : {}),
     isRoot: false,
     requireEncrypted: false,
     origin: { file: "command line" },
   };
+}
+
+/** What is said of the device elsewhere holds here, too: the options of its mapping, and the mapping's name. */
+function luksAt(reference: DeviceReference, uuid: string | undefined, { volumes }: Plan): LuksPlan {
+  const isSame = (device: DeviceReference): boolean =>
+    isSameReference(device, reference) || (device.by === "tag" && device.tag === "UUID" && device.value === uuid);
+  const known = volumes.find(({ luks, devices }) => luks && devices.some(isSame));
+  if (!known?.luks) return { ...planLuks({}), isUnnamed: true };
+  return { ...known.luks, opener: "latchkey", mapping: known.name };
 }
 
 function unknownVolume(argument: string, plan: Plan): LatchkeyError {

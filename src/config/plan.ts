@@ -118,6 +118,8 @@ export interface LuksPlan extends LuksSettings {
   readonly opener: "systemd" | "latchkey";
   /** crypttab or the kernel command line names it. */
   readonly isNamedBySystem?: true;
+  /** The mapping's name, where it is not the volume's. */
+  readonly mapping?: string;
   /** Nobody gave the mapping a name: then it is `luks-UUID`, as systemd and udisks name it. */
   readonly isUnnamed?: true;
 }
@@ -195,6 +197,8 @@ export interface Plan {
   readonly promptAfter: number;
   /** Milliseconds to wait for the first device of a volume. */
   readonly deviceTimeout: number;
+  /** The same for a volume that is only guessed (`if-bcachefs`), where that is to be another. */
+  readonly guessTimeout?: number;
   /** Milliseconds to wait for the other members once one is there. */
   readonly memberTimeout: number;
   readonly policy: PolicyPlan;

@@ -68,7 +68,7 @@ export function planSystemLuks(
   ];
   for (const statement of statements) {
     const { name, origin } = statement;
-    const reason = isOff ?? whyLeft(statement);
+    const reason = isOff ?? whyLeft(statement) ?? whyNotThroughSystemd(statement, machine);
     if (reason !== undefined) {
       leftToSystem.push({ name, reason, origin, device: statement.device });
       // Not a choice of its owner's but a mistake.
@@ -170,6 +170,22 @@ function whyLeft({ name, device, keyFile, options }: Statement): string | undefi
     : undefined;
 }
 
+/** Who is about to make the mapping. */
+function openerOf({ file }: Origin, machine: MachineFacts): LuksPlan["opener"] {
+  return machine.inInitrd && machine.runsSystemd && file !== cryptrootCrypttab ? "systemd" : "latchkey";
+}
+
+/**
+ * systemd-cryptsetup counts a key that it gets from nobody as one of `tries=`. Where there is but one, its question would not come if
+ * latchkey failed.
+ */
+function whyNotThroughSystemd({ options, origin }: Statement, machine: MachineFacts): string | undefined {
+  const hasOneTry = options.findLast(({ name }) => name === "tries")?.value === "1";
+  return hasOneTry && openerOf(origin, machine) === "systemd"
+    ? "with tries=1 systemd-cryptsetup would have none left for its question"
+    : undefined;
+}
+
 /** `latchkey keyscript` as crypttab names it, by whatever path. */
 function isOwnKeyscript(path: string): boolean {
   return /(?:^|\/)latchkey(?:[-_.][^/]*)?$/.test(path);
@@ -181,7 +197,7 @@ function served(
 ): { readonly volume: SystemVolume; readonly clauses: readonly string[] } {
   const { settings, isOnDemand, isHeadless, problems } = readLuksOptions(options);
   const isDebians = origin.file === cryptrootCrypttab;
-  const opener = machine.inInitrd && machine.runsSystemd && !isDebians ? "systemd" : "latchkey";
+  const opener = openerOf(origin, machine);
   const hasKeyscript = options.some((option) => option.name === "keyscript");
   return {
     volume: {

@@ -81,7 +81,7 @@ export class PersonAtTerminal implements Person {
       return Terminal.open(this.#path);
     } catch (cause) {
       throw new LatchkeyError("prompt/no-console", "there is no terminal to ask on", {
-        hint: "start latchkey from a terminal, or give --passphrase-file, --thumbprint and --force where they apply",
+        hint: "start latchkey from a terminal, or give --passphrase-file, --thumbprint, --force and --yes where they apply",
         cause,
       });
     }

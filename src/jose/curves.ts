@@ -69,12 +69,18 @@ export function modulo(value: bigint, modulus: bigint): bigint {
  * shares a factor. Takes at most about 1.5 steps per bit, so it always ends.
  */
 export function inverseModulo(value: bigint, modulus: bigint): bigint | undefined {
-  let [remainder, nextRemainder] = [modulus, modulo(value, modulus)];
-  let [factor, nextFactor] = [0n, 1n];
+  let remainder = modulus;
+  let nextRemainder = modulo(value, modulus);
+  let factor = 0n;
+  let nextFactor = 1n;
   while (nextRemainder !== 0n) {
     const quotient = remainder / nextRemainder;
-    [remainder, nextRemainder] = [nextRemainder, remainder - quotient * nextRemainder];
-    [factor, nextFactor] = [nextFactor, factor - quotient * nextFactor];
+    const left = remainder - quotient * nextRemainder;
+    remainder = nextRemainder;
+    nextRemainder = left;
+    const leftFactor = factor - quotient * nextFactor;
+    factor = nextFactor;
+    nextFactor = leftFactor;
   }
   return remainder === 1n ? modulo(factor, modulus) : undefined;
 }

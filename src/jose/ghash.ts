@@ -3,26 +3,33 @@ import { SecretBytes } from "../system/secret-bytes.ts";
 const WORDS = 4;
 const BLOCK_BYTES = 16;
 
-/** What the four bits that fall out at the end bring back at the front: x¹²⁸ is 1 + x + x² + x⁷. */
-const reduction = Int32Array.from({ length: 16 }, (_, nibble) =>
-  [0, 1, 2, 3].reduce((sum, bit) => (nibble & (8 >> bit) ? sum ^ (0xe100_0000 >>> bit) : sum), 0),
-);
+/** The polynomial of the field, x¹²⁸ = 1 + x + x² + x⁷, as a first word. */
+const POLYNOMIAL = 0xe100_0000 | 0;
+const OCTETS = 256;
+
+/** What the eight bits that fall out at the end bring back at the front. */
+const reduction = new Int32Array(OCTETS);
+for (let bit = 0x80, value = POLYNOMIAL; bit > 0; bit >>= 1, value >>>= 1) reduction[bit] = value;
+for (let octet = 3; octet < OCTETS; octet += 1) {
+  const rest = octet & (octet - 1);
+  if (rest !== 0) reduction[octet] = (reduction[octet & -octet] ?? 0) ^ (reduction[rest] ?? 0);
+}
 
 /**
- * GHASH (NIST SP 800-38D section 6.4) with a table of the sixteen multiples of H by four bits: quick to set up, which is what
- * counts for tokens of a few KiB.
+ * GHASH (NIST SP 800-38D section 6.4) with a table of the multiples of H by an octet. It takes as long to make as the hash of
+ * fourteen blocks, and a token has some dozens. The words are signed: see src/system/aes.ts.
  */
 export class Ghash implements Disposable {
   readonly #pages: SecretBytes;
-  /** By nibble, four words each. The first bit of a block, and of a nibble, is the coefficient of x⁰. */
+  /** By octet, four words each. The first bit of a block, and of an octet, is the coefficient of x⁰. */
   readonly #multiples: Int32Array;
   readonly #sum: Int32Array;
 
   /** @param h four big-endian words */
   constructor(h: Int32Array) {
-    this.#pages = SecretBytes.allocate(17 * WORDS * Int32Array.BYTES_PER_ELEMENT);
+    this.#pages = SecretBytes.allocate((OCTETS + 1) * WORDS * Int32Array.BYTES_PER_ELEMENT);
     const { buffer, byteOffset } = this.#pages.bytes;
-    this.#multiples = new Int32Array(buffer, byteOffset, 16 * WORDS);
+    this.#multiples = new Int32Array(buffer, byteOffset, OCTETS * WORDS);
     this.#sum = new Int32Array(buffer, byteOffset + this.#multiples.byteLength, WORDS);
     this.#fillTable(h);
   }
@@ -58,40 +65,48 @@ export class Ghash implements Disposable {
     this.#multiplySum();
   }
 
+  /** H itself is its multiple by x⁰, the first bit. */
   #fillTable(h: Int32Array): void {
     const table = this.#multiples;
-    table.set(h, 8 * WORDS);
-    for (let nibble = 4; nibble > 0; nibble >>= 1) {
-      const from = 2 * nibble * WORDS;
-      const carry = (table[from + 3] ?? 0) & 1 ? 0xe100_0000 : 0;
+    table.set(h, 0x80 * WORDS);
+    for (let octet = 0x40; octet > 0; octet >>= 1) {
+      const from = 2 * octet * WORDS;
+      const carry = (table[from + 3] ?? 0) & 1 ? POLYNOMIAL : 0;
       for (let word = 0; word < WORDS; word += 1) {
         const above = word === 0 ? 0 : (table[from + word - 1] ?? 0) << 31;
-        table[nibble * WORDS + word] = ((table[from + word] ?? 0) >>> 1) ^ above ^ (word === 0 ? carry : 0);
+        table[octet * WORDS + word] = ((table[from + word] ?? 0) >>> 1) ^ above ^ (word === 0 ? carry : 0);
       }
     }
-    for (let nibble = 3; nibble < 16; nibble += 1) {
-      const lowest = nibble & -nibble;
-      if (lowest === nibble) continue;
-      for (let word = 0; word < WORDS; word += 1) {
-        const rest = table[(nibble ^ lowest) * WORDS + word] ?? 0;
-        table[nibble * WORDS + word] = rest ^ (table[lowest * WORDS + word] ?? 0);
-      }
+    for (let octet = 3; octet < OCTETS; octet += 1) {
+      const rest = (octet & (octet - 1)) * WORDS;
+      if (rest === 0) continue;
+      const one = (octet & -octet) * WORDS;
+      const both = octet * WORDS;
+      table[both] = (table[one] as number) ^ (table[rest] as number);
+      table[both + 1] = (table[one + 1] as number) ^ (table[rest + 1] as number);
+      table[both + 2] = (table[one + 2] as number) ^ (table[rest + 2] as number);
+      table[both + 3] = (table[one + 3] as number) ^ (table[rest + 3] as number);
     }
   }
 
-  /** The sum times H, from its last four bits to its first: what is there times x⁴, plus a multiple of H. */
+  /** The sum times H, from its last octet to its first: what is there times x⁸, plus a multiple of H. */
   #multiplySum(): void {
     const sum = this.#sum;
     const table = this.#multiples;
-    let [a, b, c, d] = [0, 0, 0, 0];
-    for (let place = 31; place >= 0; place -= 1) {
-      const nibble = ((sum[place >> 3] ?? 0) >>> (28 - 4 * (place & 7))) & 0xf;
-      const entry = nibble * WORDS;
-      const fallen = reduction[d & 0xf] ?? 0;
-      d = ((d >>> 4) | (c << 28)) ^ (table[entry + 3] ?? 0);
-      c = ((c >>> 4) | (b << 28)) ^ (table[entry + 2] ?? 0);
-      b = ((b >>> 4) | (a << 28)) ^ (table[entry + 1] ?? 0);
-      a = (a >>> 4) ^ fallen ^ (table[entry] ?? 0);
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    for (let word = WORDS - 1; word >= 0; word -= 1) {
+      const octets = sum[word] as number;
+      for (let shift = 0; shift < 32; shift += 8) {
+        const entry = ((octets >> shift) & 0xff) * WORDS;
+        const fallen = reduction[d & 0xff] as number;
+        d = ((d >>> 8) | (c << 24)) ^ (table[entry + 3] as number);
+        c = ((c >>> 8) | (b << 24)) ^ (table[entry + 2] as number);
+        b = ((b >>> 8) | (a << 24)) ^ (table[entry + 1] as number);
+        a = (a >>> 8) ^ fallen ^ (table[entry] as number);
+      }
     }
     sum[0] = a;
     sum[1] = b;

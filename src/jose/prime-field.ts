@@ -1,19 +1,22 @@
+import { LatchkeyError } from "../system/errors.ts";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import { inverseModulo } from "./curves.ts";
 
 /**
- * Three octets to a limb: two limbs' product and two carries stay below 2^53, so JavaScript's numbers are exact, and numbers
- * live in registers and on the stack, never in the heap as BigInts do.
+ * Three octets to a limb: JavaScript's numbers are exact up to 2^53, so a limb's product with another is, and so is the sum of
+ * MAX_LIMBS of them. Numbers live in registers, on the stack and in wiped pages, never in the heap as BigInts do. The pages hold
+ * them as floating-point numbers, since an integer product of 48 bits is what the interpreter is slow at.
  */
 const LIMB_BYTES = 3;
 const BASE = 2 ** 24;
 const PER_BASE = 2 ** -24;
+const MAX_LIMBS = 31;
 /** Room for some dozens of numbers; secrets come in whole pages anyway. */
 const PAGE_BYTES = 4096;
 
 /** A number below p, its limbs little-endian. Wiped with its field. */
 export interface FieldElement {
-  readonly limbs: Uint32Array;
+  readonly limbs: Float64Array;
 }
 
 /**
@@ -23,13 +26,16 @@ export interface FieldElement {
 export class PrimeField implements Disposable {
   readonly #p: bigint;
   readonly #byteLength: number;
-  readonly #modulus: Uint32Array;
+  readonly #modulus: Float64Array;
   /** −1/p modulo the base. */
   readonly #negativeInverse: number;
   /** 2 to the power of all bits of the limbs: what a Montgomery product divides by. */
   readonly #r: bigint;
   readonly #rSquared: FieldElement;
-  readonly #accumulator: Uint32Array;
+  /** Room for a sum before it is reduced, one limb longer than a number. */
+  readonly #sum: Float64Array;
+  /** The multiples of p that a product is made divisible with. */
+  readonly #multiples: Float64Array;
   /** Where the elements live; the last one has room for some more. */
   readonly #pages: SecretBytes[] = [];
   #used = PAGE_BYTES;
@@ -37,13 +43,15 @@ export class PrimeField implements Disposable {
   /** @param byteLength octets of p, and of each number outside */
   constructor(p: bigint, byteLength: number) {
     const count = Math.ceil(byteLength / LIMB_BYTES);
+    if (count > MAX_LIMBS) throw new LatchkeyError("internal/defect", `a field of ${byteLength} bytes is too wide`);
     this.#p = p;
     this.#byteLength = byteLength;
     this.#modulus = publicLimbs(p, count);
     this.#negativeInverse = Number(BigInt(BASE) - (inverseModulo(p, BigInt(BASE)) ?? 1n));
     this.#r = 2n ** BigInt(24 * count);
     this.#rSquared = { limbs: publicLimbs((this.#r * this.#r) % p, count) };
-    this.#accumulator = this.#take(count + 2);
+    this.#sum = this.#take(count + 1);
+    this.#multiples = this.#take(count);
   }
 
   /** Zero. */
@@ -60,10 +68,9 @@ export class PrimeField implements Disposable {
     if (bytes.length !== this.#byteLength) return undefined;
     const element = this.element();
     const { limbs } = element;
-    for (let place = 0; place < bytes.length; place += 1) {
-      const limb = Math.floor(place / LIMB_BYTES);
-      const octet = bytes[bytes.length - 1 - place] ?? 0;
-      limbs[limb] = (limbs[limb] ?? 0) | (octet << (8 * (place % LIMB_BYTES)));
+    for (let limb = 0, end = bytes.length; end > 0; limb += 1, end -= LIMB_BYTES) {
+      // Beyond the first octet there is none, which counts as zero.
+      limbs[limb] = ((bytes[end - 3] ?? 0) << 16) | ((bytes[end - 2] ?? 0) << 8) | (bytes[end - 1] ?? 0);
     }
     return this.#isBelowModulus(limbs) ? element : undefined;
   }
@@ -81,28 +88,28 @@ export class PrimeField implements Disposable {
 
   /** An evenly distributed number that is not zero: as many random bits as p has, until they are below p. */
   random(): FieldElement {
-    const element = this.element();
-    const { limbs } = element;
     const bits = this.#p.toString(2).length;
+    using octets = SecretBytes.allocate(this.#byteLength);
+    const { bytes } = octets;
+    const start = bytes.length - Math.ceil(bits / 8);
     for (;;) {
-      crypto.getRandomValues(limbs);
-      for (const [index, limb] of limbs.entries()) {
-        const left = Math.max(0, Math.min(24, bits - 24 * index));
-        limbs[index] = limb & (2 ** left - 1);
-      }
-      if (this.#isBelowModulus(limbs) && !this.isZero(element)) return element;
+      crypto.getRandomValues(bytes.subarray(start));
+      bytes[start] = (bytes[start] ?? 0) & (0xff >>> ((8 - (bits % 8)) % 8));
+      const element = this.read(bytes);
+      if (element && !this.isZero(element)) return element;
     }
   }
 
   add(a: FieldElement, b: FieldElement): FieldElement {
-    const sum = this.#accumulator;
+    const sum = this.#sum;
+    const count = this.#modulus.length;
     let carry = 0;
-    for (let index = 0; index < this.#modulus.length; index += 1) {
-      const value = (a.limbs[index] ?? 0) + (b.limbs[index] ?? 0) + carry;
-      sum[index] = value % BASE;
+    for (let index = 0; index < count; index += 1) {
+      const value = at(a.limbs, index) + at(b.limbs, index) + carry;
       carry = value >= BASE ? 1 : 0;
+      sum[index] = value - carry * BASE;
     }
-    sum[this.#modulus.length] = carry;
+    sum[count] = carry;
     return this.#reduced();
   }
 
@@ -134,87 +141,103 @@ export class PrimeField implements Disposable {
   }
 
   /**
-   * Montgomery's product a·b/R modulo p, one limb of `b` at a time (coarsely integrated operand scanning, Koç, Acar and
-   * Kaliski 1996).
+   * Montgomery's product a·b/R modulo p, one limb of the result after the other (finely integrated product scanning, Koç, Acar
+   * and Kaliski 1996): what is summed up stays in registers.
    */
   #product(a: FieldElement, b: FieldElement): FieldElement {
-    const count = this.#modulus.length;
-    const sum = this.#accumulator.fill(0);
-    for (let step = 0; step < count; step += 1) {
-      const factor = b.limbs[step] ?? 0;
-      let carry = 0;
-      for (let index = 0; index < count; index += 1) {
-        const value = (sum[index] ?? 0) + (a.limbs[index] ?? 0) * factor + carry;
-        carry = Math.floor(value * PER_BASE);
-        sum[index] = value - carry * BASE;
+    const sum = this.#sum;
+    const modulus = this.#modulus;
+    const multiples = this.#multiples.fill(0);
+    const count = modulus.length;
+    const left = a.limbs;
+    const right = b.limbs;
+    let carry = 0;
+    for (let place = 0; place < 2 * count; place += 1) {
+      let products = 0;
+      let reductions = 0;
+      const last = Math.min(place, count - 1);
+      for (let index = Math.max(0, place - count + 1); index <= last; index += 1) {
+        // What `at` does, without the call: half of all time goes by here. The last multiple of the lower half is still zero.
+        products += (left[index] as number) * (right[place - index] as number);
+        reductions += (multiples[index] as number) * (modulus[place - index] as number);
       }
-      const top = (sum[count] ?? 0) + carry;
-      sum[count] = top % BASE;
-      sum[count + 1] = top >= BASE ? 1 : 0;
-
-      // Adds the multiple of p that makes the lowest limb zero, and drops that limb.
-      const low = (sum[0] ?? 0) * this.#negativeInverse;
-      const multiple = low - Math.floor(low * PER_BASE) * BASE;
-      carry = Math.floor(((sum[0] ?? 0) + multiple * (this.#modulus[0] ?? 0)) * PER_BASE);
-      for (let index = 1; index < count; index += 1) {
-        const value = (sum[index] ?? 0) + multiple * (this.#modulus[index] ?? 0) + carry;
-        carry = Math.floor(value * PER_BASE);
-        sum[index - 1] = value - carry * BASE;
+      // Each of both may have 53 bits: their sum is taken by halves.
+      const highProducts = Math.floor(products * PER_BASE);
+      const highReductions = Math.floor(reductions * PER_BASE);
+      let low = products - highProducts * BASE + (reductions - highReductions * BASE) + carry;
+      carry = highProducts + highReductions;
+      if (place < count) {
+        // The multiple of p that makes this limb zero.
+        const multiple = remainder(remainder(low) * this.#negativeInverse);
+        multiples[place] = multiple;
+        low += multiple * at(modulus, 0);
+      } else {
+        sum[place - count] = remainder(low);
       }
-      const last = (sum[count] ?? 0) + carry;
-      sum[count - 1] = last % BASE;
-      sum[count] = (sum[count + 1] ?? 0) + (last >= BASE ? 1 : 0);
+      carry += Math.floor(low * PER_BASE);
     }
+    sum[count] = carry;
     return this.#reduced();
   }
 
-  /** The accumulator, which is below 2p, less p where that is needed. */
+  /** The sum, which is below 2p, less p where that is needed. */
   #reduced(): FieldElement {
     const element = this.element();
     const count = this.#modulus.length;
-    const sum = this.#accumulator;
-    if ((sum[count] ?? 0) > 0 || !this.#isBelowModulus(sum)) subtractLimbs(sum, this.#modulus, element.limbs);
+    const sum = this.#sum;
+    if (at(sum, count) > 0 || !this.#isBelowModulus(sum)) subtractLimbs(sum, this.#modulus, element.limbs);
     else element.limbs.set(sum.subarray(0, count));
     return element;
   }
 
-  #isBelowModulus(limbs: Uint32Array): boolean {
+  #isBelowModulus(limbs: Float64Array): boolean {
     for (let index = this.#modulus.length - 1; index >= 0; index -= 1) {
-      const [limb, bound] = [limbs[index] ?? 0, this.#modulus[index] ?? 0];
+      const limb = at(limbs, index);
+      const bound = at(this.#modulus, index);
       if (limb !== bound) return limb < bound;
     }
     return false;
   }
 
-  #take(count: number): Uint32Array {
-    const size = count * Uint32Array.BYTES_PER_ELEMENT;
+  #take(count: number): Float64Array {
+    const size = count * Float64Array.BYTES_PER_ELEMENT;
     if (this.#used + size > PAGE_BYTES) {
       this.#pages.push(SecretBytes.allocate(PAGE_BYTES));
       this.#used = 0;
     }
     const pages = this.#pages.at(-1)?.bytes ?? new Uint8Array();
-    const limbs = new Uint32Array(pages.buffer, pages.byteOffset + this.#used, count);
+    const limbs = new Float64Array(pages.buffer, pages.byteOffset + this.#used, count);
     this.#used += size;
     return limbs;
   }
 }
 
+/** For an index that is known to be inside: the innermost loops do not ask again. */
+function at(limbs: Float64Array, index: number): number {
+  return limbs[index] as number;
+}
+
+/** Modulo the base, of what is not negative. */
+function remainder(value: number): number {
+  return value - Math.floor(value * PER_BASE) * BASE;
+}
+
 /** a − b modulo R, in as many limbs as `out` has. */
-function subtractLimbs(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
+function subtractLimbs(a: Float64Array, b: Float64Array, out: Float64Array): void {
   let borrow = 0;
   for (let index = 0; index < out.length; index += 1) {
-    const value = (a[index] ?? 0) - (b[index] ?? 0) - borrow;
+    const value = at(a, index) - at(b, index) - borrow;
     borrow = value < 0 ? 1 : 0;
     out[index] = value + borrow * BASE;
   }
 }
 
 /** For values that are no secret. */
-function bigIntOf(limbs: Uint32Array): bigint {
+function bigIntOf(limbs: Float64Array): bigint {
   return limbs.reduceRight((sum, limb) => (sum << 24n) | BigInt(limb), 0n);
 }
 
 /** For values that are no secret. */
-function publicLimbs(value: bigint, count: number): Uint32Array {
-  return Uint32Array.from({ length: count }, (_, index) => Number((value >> BigInt(24 * index)) & BigInt(BASE - 1)));
+function publicLimbs(value: bigint, count: number): Float64Array {
+  return Float64Array.from({ length: count }, (_, index) => Number((value >> BigInt(24 * index)) & BigInt(BASE - 1)));
 }

@@ -94,23 +94,23 @@ export class Aes implements Disposable {
   }
 }
 
-/** SubBytes, ShiftRows and MixColumns for one column, whose octets come from four. */
+/** SubBytes, ShiftRows and MixColumns for one column, whose octets come from four. Octets are indices that are always inside. */
 function mixed(first: number, second: number, third: number, fourth: number): number {
   return (
-    (columns[first >>> 24] ?? 0) ^
-    (columns[0x100 | ((second >>> 16) & 0xff)] ?? 0) ^
-    (columns[0x200 | ((third >>> 8) & 0xff)] ?? 0) ^
-    (columns[0x300 | (fourth & 0xff)] ?? 0)
+    (columns[first >>> 24] as number) ^
+    (columns[0x100 | ((second >>> 16) & 0xff)] as number) ^
+    (columns[0x200 | ((third >>> 8) & 0xff)] as number) ^
+    (columns[0x300 | (fourth & 0xff)] as number)
   );
 }
 
 /** The last round has no MixColumns. */
 function substituted(first: number, second: number, third: number, fourth: number): number {
   return (
-    ((sBox[first >>> 24] ?? 0) << 24) |
-    ((sBox[(second >>> 16) & 0xff] ?? 0) << 16) |
-    ((sBox[(third >>> 8) & 0xff] ?? 0) << 8) |
-    (sBox[fourth & 0xff] ?? 0)
+    ((sBox[first >>> 24] as number) << 24) |
+    ((sBox[(second >>> 16) & 0xff] as number) << 16) |
+    ((sBox[(third >>> 8) & 0xff] as number) << 8) |
+    (sBox[fourth & 0xff] as number)
   );
 }
 
@@ -118,13 +118,13 @@ function substituted(first: number, second: number, third: number, fourth: numbe
 function mixedColumns(): Int32Array {
   const table = new Int32Array(4 * 256);
   for (let octet = 0; octet < 256; octet += 1) {
-    const once = sBox[octet] ?? 0;
-    const double = twice(once);
-    const triple = double ^ once;
-    table[octet] = (double << 24) | (once << 16) | (once << 8) | triple;
-    table[0x100 | octet] = (triple << 24) | (double << 16) | (once << 8) | once;
-    table[0x200 | octet] = (once << 24) | (triple << 16) | (double << 8) | once;
-    table[0x300 | octet] = (once << 24) | (once << 16) | (triple << 8) | double;
+    const once = sBox[octet] as number;
+    const double = (once << 1) ^ (once & 0x80 ? 0x11b : 0);
+    const column = (double << 24) | (once << 16) | (once << 8) | (double ^ once);
+    table[octet] = column;
+    table[0x100 | octet] = (column >>> 8) | (column << 24);
+    table[0x200 | octet] = (column >>> 16) | (column << 16);
+    table[0x300 | octet] = (column >>> 24) | (column << 8);
   }
   return table;
 }

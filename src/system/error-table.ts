@@ -233,7 +233,7 @@ export const errorTable = {
   },
   "luks/wrong-passphrase": {
     outcome: "wrong-credential",
-    when: "the passphrase opens no key slot of a LUKS2 header, or not the one it was tried on",
+    when: "the passphrase opens no key slot of a LUKS header, or not the one it was tried on",
   },
   "policy/unencrypted": {
     outcome: "refused",

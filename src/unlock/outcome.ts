@@ -35,7 +35,10 @@ export function whyClosed(
   }
   const [only] = errors.size === 1 ? errors.values() : [];
   if (only) return only;
-  const reasons = [...errors].map(([source, error]) => `${source.name}: ${error.message}`);
+  // A reason that was told by itself names the volume and the source already.
+  const reasons = [...errors].map(
+    ([source, { message }]) => `${source.name}: ${message.replace(`${volume}: ${source.name}: `, "")}`,
+  );
   return new LatchkeyError(
     "unlock/no-credential",
     `${volume}: no source opened it (${reasons.length > 0 ? reasons.join("; ") : "none had a credential"})`,

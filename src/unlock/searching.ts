@@ -104,7 +104,7 @@ export class Searching {
     void clock.sleep(WAIT_IS_TOLD_AFTER, signal).then(tell);
     return await providerFor(volume, providers).find(volume, {
       signal,
-      deviceTimeout: plan.deviceTimeout,
+      deviceTimeout: (volume.certainty === "stated" ? undefined : plan.guessTimeout) ?? plan.deviceTimeout,
       memberTimeout: plan.memberTimeout,
       allowDegraded: plan.policy.allowDegraded,
       note: (text) => {

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: measures latchkey beside what is used without it, and prints a page of figures. Nothing here passes or
- * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [pool] [sizes] [counted-boots] [wall-boots]
+ * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [pool] [stick] [sizes] [counted-boots] [remote] [wall-boots]
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +9,10 @@ import { countedBoots, wallBoots } from "./boots.ts";
 import { environment, load } from "./environment.ts";
 import { buildInitrds, type Initrds } from "./initrds.ts";
 import { poolBenchmark } from "./pool.ts";
+import { remoteBenchmark } from "./remote.ts";
 import { sizesBenchmark } from "./sizes.ts";
 import { startBenchmark } from "./start.ts";
+import { stickBenchmark } from "./stick.ts";
 import { makeSubject, type Subject } from "./subject.ts";
 import { tokensBenchmark } from "./tokens.ts";
 import { unlockBenchmark } from "./unlock.ts";
@@ -24,8 +26,10 @@ const parts = {
   start: startBenchmark,
   tokens: tokensBenchmark,
   pool: poolBenchmark,
+  stick: stickBenchmark,
   sizes: async (subject, initrds) => sizesBenchmark(subject.binary, await initrds()),
   "counted-boots": async (subject, initrds) => countedBoots(subject, await initrds()),
+  remote: async (subject) => remoteBenchmark(subject),
   "wall-boots": async (subject, initrds) => wallBoots(subject, await initrds()),
 } as const satisfies Record<string, (subject: Subject, initrds: () => Promise<Initrds>) => Promise<string>>;
 

@@ -75,6 +75,8 @@ function startLuks(
 }
 
 const CRYPTROOT = "/dev/mapper/cryptroot / ext4";
+const openedBy = (report: unknown): string | null | undefined =>
+  (report as Report).volumes.find(({ name }) => name === "cryptroot")?.opened_by;
 /** cryptroot's own. */
 const LUKS_STOCK_QUESTION = "Please unlock disk cryptroot:";
 
@@ -210,7 +212,7 @@ vmCase("LUKS: cryptroot-unlock is told that its passphrase is wrong, and opens w
   await machine.expect("vm: afar: status 0");
   const { mounts, report } = await machine.realRoot();
   expect(mounts.join("\n")).toContain(CRYPTROOT);
-  expect((report as Report).volumes).toMatchObject([{ name: "cryptroot", standing: "opened", opened_by: "prompt" }]);
+  expect(openedBy(report)).toBe("prompt");
   expect(machine.console.text).not.toContain(LUKS_STOCK_QUESTION);
 });
 
@@ -225,7 +227,7 @@ for (const token of [{ by: "clevis" }, { by: "latchkey", binary }] as const) {
     });
     const { mounts, report } = await machine.realRoot();
     expect(mounts.join("\n")).toContain(CRYPTROOT);
-    expect((report as Report).volumes).toMatchObject([{ name: "cryptroot", opened_by: "clevis" }]);
+    expect(openedBy(report)).toBe("clevis");
     expect(machine.console.text).not.toMatch(/passphrase for|unlock disk/i);
   });
 }
@@ -250,7 +252,7 @@ vmCase("LUKS: crypttab's keyscript=latchkey gives cryptroot a proven key", async
   await machine.expect("cryptroot: set up successfully");
   const { mounts, report } = await machine.realRoot();
   expect(mounts.join("\n")).toContain(CRYPTROOT);
-  expect((report as Report).volumes).toMatchObject([{ name: "cryptroot", standing: "opened", opened_by: "prompt" }]);
+  expect(openedBy(report)).toBe("prompt");
 });
 
 vmCase("an image made by `latchkey install`, as its owner makes it, boots", async (name) => {

@@ -11,6 +11,7 @@ import { PASSPHRASE } from "./images.ts";
 import { type LuksImage, type LuksMember, type LuksOptions, luksImage } from "./images-luks.ts";
 import { buildInitrd, type InitrdOptions, smallMachineDrivers } from "./initrd.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
+import { rootSays } from "./root-tree.ts";
 import { tpmState } from "./tokens.ts";
 
 const binary = join(repository, "dist/latchkey");
@@ -214,3 +215,21 @@ for (const allowed of [false, true]) {
     );
   });
 }
+
+vmCase("LUKS: another volume with the right label is refused, and not mounted whoever opens it", async (name) => {
+  const right = await image();
+  const planted = await image({ series: 3, label: "vault" });
+  await using machine = await start(name, planted, {
+    files: {
+      "/etc/crypttab": "cryptroot LABEL=vault none luks\n",
+      "/etc/latchkey/latchkey.toml": `[volumes.cryptroot]\nkind = "luks"\ndevice = "UUID=${right.members[0]?.uuid}"\n`,
+    },
+    commandLine: [`root=UUID=${planted.uuid}`],
+  });
+  await machine.expect(/cryptroot: \/dev\/vda is LUKS .*5131, not .*5111: refused/);
+  await machine.expect(NATIVE_QUESTION);
+  await machine.sendLine(PASSPHRASE);
+  await machine.expect("latchkey: the root filesystem was refused", { unless: [] });
+  expect(await machine.off()).toBe("guest-shutdown");
+  expect(machine.console.text).not.toContain(rootSays.reached);
+});

@@ -2,7 +2,7 @@
  * The units of the NixOS module, as it makes them, booted in a plain systemd initrd: Debian's, with dracut's own units masked and
  * the store's paths mapped. No NixOS runs here; what is seen is that systemd takes the units, their order, and what they do.
  */
-import { expect } from "bun:test";
+import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { whyNoNix } from "../nix/evaluate.ts";
 import { initrdOfModule } from "../nix/initrd-of.ts";
@@ -20,16 +20,21 @@ import { subvolumePrograms, subvolumes } from "./subvolumes.ts";
 const binary = process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey");
 const QUESTION = /Passphrase for root/;
 
-async function start(name: string, files: Files = {}, passphrase: string | undefined = PASSPHRASE): Promise<Machine> {
+interface Machinery {
+  readonly files?: Files;
+  readonly isEncrypted?: boolean;
+}
+
+async function start(name: string, { files = {}, isEncrypted = true }: Machinery = {}): Promise<Machine> {
   const dracut = await guest("dracut");
-  const image = await bcachefsImage(dracut, { passphrase });
+  const image = await bcachefsImage(dracut, { passphrase: isEncrypted ? PASSPHRASE : undefined });
   const order = "After=latchkey-unlocked.target\nBefore=latchkey-blank-root.service sysroot.mount";
   const module = initrdOfModule({ program: "/usr/bin/latchkey" });
   return Machine.start({
     name,
     guest: dracut,
     initrd: await buildInitrd(dracut, { stack: "dracut", binary, install: subvolumePrograms }),
-    overlays: [overlay({ ...module, ...(passphrase === undefined ? {} : subvolumes(order)), ...files })],
+    overlays: [overlay({ ...module, ...(isEncrypted ? subvolumes(order) : {}), ...files })],
     disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
     commandLine: ["root=fstab"],
     atRoot: "shell",
@@ -44,7 +49,10 @@ async function expectBlankRoot(machine: Machine): Promise<void> {
   expect(await machine.shell("ls / /nix")).toMatch(/(?!.*life-0)[\s\S]*\/nix:\s+store/);
 }
 
-if (whyNoNix() === undefined) {
+const reason = whyNoNix();
+if (reason !== undefined) {
+  test.skip(`the units of the NixOS module: ${reason}`, () => undefined);
+} else {
   vmCase("one question opens root and /nix, the root is blank, and both are mounted", async (name) => {
     await using machine = await start(name);
     await machine.expect(QUESTION);
@@ -54,7 +62,7 @@ if (whyNoNix() === undefined) {
   });
 
   vmCase("when latchkey is killed, the second question opens both", async (name) => {
-    await using machine = await start(name, kill({ process: "latchkey", after: 1500 }));
+    await using machine = await start(name, { files: kill({ process: "latchkey", after: 1500 }) });
     await machine.expect(/Passphrase for \/dev\/disk\/by-uuid/);
     await machine.sendLine("not the passphrase");
     await machine.expect(/That was not the passphrase/);
@@ -65,7 +73,7 @@ if (whyNoNix() === undefined) {
   vmCase("a named root that turns up unencrypted is not mounted, and the reason is shown", async (name) => {
     // dracut's shell says the reason as well: without it, it is our unit that does.
     const withoutShell = { "/etc/systemd/system/emergency.service": { link: "/dev/null" } };
-    await using machine = await start(name, withoutShell, undefined);
+    await using machine = await start(name, { files: withoutShell, isEncrypted: false });
     await machine.expect(/the root filesystem was refused: root: .*not encrypted/, { within: seconds(180) });
     expect(machine.console.text).not.toContain("new snapshot of blank");
   });

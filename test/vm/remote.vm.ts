@@ -9,16 +9,15 @@ import { type Files, overlay } from "./files.ts";
 import { guest } from "./guest/chroot.ts";
 import { bcachefsImage, PASSPHRASE } from "./images.ts";
 import { luksImage } from "./images-luks.ts";
-import { buildInitrd, smallMachineDrivers } from "./initrd.ts";
+import { buildInitrd } from "./initrd.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 import { seconds } from "./patience.ts";
+import { dropbearInitramfs, onlyVirtioNet, remoteConfig, type Server, withoutClevis } from "./remote-image.ts";
 import { GUEST_ADDRESS, SSH_PORT, SshClient, type SshKeys, silentConnections, sshKeys } from "./ssh.ts";
 
 const binary = process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey");
 const CONSOLE_QUESTION = /Passphrase for root/;
 const QUESTION = /Passphrase for root \([^)]*\): $/;
-
-type Server = "openssh" | "dropbear";
 
 function configuration(server: Server, uuid: string): string {
   return `[remote]
@@ -29,16 +28,6 @@ kind = "bcachefs"
 device = "UUID=${uuid}"
 sources = ["prompt", "remote"]
 `;
-}
-
-function remoteFiles(keys: SshKeys, server: Server, configured: string): Files {
-  return {
-    "/latchkey.toml": configured,
-    "/authorized_keys": `${keys.clientPublic}\n`,
-    ...(server === "openssh"
-      ? { "/ssh/ssh_host_ed25519_key": { content: keys.hostOpenssh, mode: 0o600 } }
-      : { "/ssh/dropbear_ed25519_host_key": { content: keys.hostDropbear, mode: 0o600 } }),
-  };
 }
 
 interface Differences extends Partial<MachineOptions> {
@@ -61,8 +50,8 @@ async function dracutMachine(
     initrd: await buildInitrd(dracut, {
       stack: "dracut",
       binary,
-      config: remoteFiles(keys, server, configuration(server, image.uuid)),
-      drivers: smallMachineDrivers,
+      config: remoteConfig(keys, server, configuration(server, image.uuid)),
+      system: onlyVirtioNet,
     }),
     overlays: [overlay({ ...files, ...journalOnFailure })],
     disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
@@ -156,10 +145,10 @@ vmCase(
     await dying.begins(PASSPHRASE.slice(0, 10));
     dying.kill();
 
-    using _ = await silentConnections(ssh.port, 200);
+    using silent = await silentConnections(ssh.port, 200);
     await machine.sendLine("not the passphrase either");
     await machine.expect(/Wrong passphrase for root \(.*\), try again/);
-    _[Symbol.dispose]();
+    silent[Symbol.dispose]();
 
     // dropbear counts the connections of an address that have not logged in, and needs a moment to see that they are gone.
     let right = await ssh.run({ input: PASSPHRASE });
@@ -197,15 +186,8 @@ vmCase("dracut: when latchkey dies, a session answers the question that takes it
   await machine.expect("vm: fault: killed latchkey");
   await machine.expect(/asking for the passphrase of \/dev\/disk\/by-uuid/);
   using ssh = new SshClient(machine, keys);
-  let session = ssh.session();
-  // The server may still be on its way up.
-  for (
-    let tries = 0;
-    tries < 60 && (await Promise.race([session.ended(seconds(600)), Bun.sleep(3000)])) === 255;
-    tries += 1
-  ) {
-    session = ssh.session();
-  }
+  await ssh.isUp();
+  const session = ssh.session();
   await session.shows(/Asked by another program: Passphrase for \/dev\/disk\/by-uuid\/[^ ]*: $/);
   await session.types("not the passphrase");
   await session.shows(/Asked by another program: That was not the passphrase[\s\S]*: $/);
@@ -224,15 +206,6 @@ vmCase("dracut: without a network the console asks and opens as ever", async (na
   expect(report.volumes).toMatchObject([{ standing: "opened", opened_by: "prompt" }]);
 });
 
-/** As its handbook has it: one key, the options that people use, and Debian's own forced command. */
-function dropbearInitramfs(keys: SshKeys): Files {
-  return {
-    "/etc/dropbear/initramfs/authorized_keys": { content: `${keys.clientPublic}\n`, mode: 0o600 },
-    "/etc/dropbear/initramfs/dropbear_ed25519_host_key": { content: keys.hostDropbear, mode: 0o600 },
-    "/etc/dropbear/initramfs/dropbear.conf": 'DROPBEAR_OPTIONS="-I 180 -j -k -s -c cryptroot-unlock"\n',
-  };
-}
-
 /** A LUKS root in an image of initramfs-tools, with dropbear-initramfs set up as people have it. */
 async function debianMachine(name: string, hasNetwork: boolean): Promise<{ machine: Machine; keys: SshKeys }> {
   const debian = await guest("initramfs-tools-ssh");
@@ -245,10 +218,7 @@ async function debianMachine(name: string, hasNetwork: boolean): Promise<{ machi
     initrd: await buildInitrd(debian, {
       stack: "initramfs-tools",
       binary,
-      // Clevis' own scripts look for a question ten times a second, and an emulated machine has something better to do.
-      absent: ["hooks", "scripts/local-top", "scripts/local-bottom"].map(
-        (folder) => `/usr/share/initramfs-tools/${folder}/clevis`,
-      ),
+      absent: withoutClevis,
       config: { "/latchkey.toml": '[remote]\nstart = "always"\n' },
       system: {
         ...dropbearInitramfs(keys),

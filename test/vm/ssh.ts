@@ -126,6 +126,16 @@ export class SshClient implements Disposable {
     return { status, stdout, stderr };
   }
 
+  /** Waits until the server answers with its name; that is no login. */
+  async isUp(limit = seconds(90)): Promise<void> {
+    const end = performance.now() + limit;
+    while (performance.now() < end) {
+      if (await saysItsName(this.port)) return;
+      await Bun.sleep(250);
+    }
+    throw new Error(`${this.#machine.name}: no SSH server within ${limit / 1000} s`);
+  }
+
   /** A person's session: a terminal on the other side. */
   session(): SshSession {
     const session = new SshSession(this.argv({ options: ["-tt"] }), this.#machine.name);
@@ -203,6 +213,26 @@ export class SshSession implements Disposable {
   [Symbol.dispose](): void {
     this.kill();
   }
+}
+
+/** RFC 4253, section 4.2: a server begins with "SSH-". QEMU accepts before the guest listens, and hangs up then. */
+function saysItsName(port: number): Promise<boolean> {
+  const heard = Promise.withResolvers<boolean>();
+  const limit = setTimeout(() => heard.resolve(false), 5000);
+  const connecting = Bun.connect({
+    hostname: "127.0.0.1",
+    port,
+    socket: {
+      data: (socket, bytes) => {
+        heard.resolve(bytes.toString("latin1").startsWith("SSH-"));
+        socket.end();
+      },
+      close: () => heard.resolve(false),
+      error: () => heard.resolve(false),
+    },
+  });
+  connecting.catch(() => heard.resolve(false));
+  return heard.promise.finally(() => clearTimeout(limit));
 }
 
 /** TCP connections that say nothing. */

@@ -75,14 +75,22 @@ const usual: Patience = { timeout: "10s", promptAfter: "2s" };
 async function start(name: string, { stack, kind, sticks = [], atRoot, patience = patient }: Start): Promise<Machine> {
   const debian = await guest(stack);
   const { root, disks, commandLine } = await rootDisk(stack, kind);
-  const config = { "latchkey.toml": configuration(kind, root, patience) };
+  const files = { "/etc/latchkey/latchkey.toml": configuration(kind, root, patience) };
   return Machine.start({
     name,
     guest: debian,
-    initrd: await buildInitrd(debian, { stack, binary, config, drivers, ...(stack === "dracut" ? {} : { absent }) }),
-    overlays: stack === "dracut" ? [overlay(journalOnFailure)] : [],
+    // The image is made with a configuration that needs what this one needs, so that it is the same for all cases.
+    initrd: await buildInitrd(debian, {
+      stack,
+      binary,
+      drivers,
+      config: { "latchkey.toml": configuration("luks", "/dev/disk/by-id/any", patient) },
+      ...(stack === "dracut" ? {} : { absent }),
+    }),
+    overlays: [overlay({ ...files, ...(stack === "dracut" ? journalOnFailure : {}) })],
     disks: [...disks, ...sticks],
-    commandLine: [...commandLine, "rd.latchkey.debug"],
+    // no_timer_check: a busy host makes the kernel believe that the emulated timer is broken.
+    commandLine: [...commandLine, "rd.latchkey.debug", "no_timer_check"],
     ...(atRoot === undefined ? {} : { atRoot }),
   });
 }

@@ -108,8 +108,9 @@ function resolved(path: string): string {
 function describe({ path, partitionOf }: Stick, { sys }: DeviceRoots): string {
   const disk = `${sys}/class/block/${basename(partitionOf?.disk ?? path)}`;
   const names = [textOf(`${disk}/device/vendor`), textOf(`${disk}/device/model`)].filter((name) => name !== "");
-  const gibibytes = (Number(textOf(`${disk}/size`)) * 512) / 1024 ** 3;
-  return [names.join(" ") || "a disk without a name", `${gibibytes.toFixed(1)} GiB`].join(", ");
+  const mebibytes = (Number(textOf(`${disk}/size`)) * 512) / 1024 ** 2;
+  const size = mebibytes < 1024 ? `${mebibytes.toFixed(0)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`;
+  return [names.join(" ") || "a disk without a name", size].join(", ");
 }
 
 function textOf(path: string): string {

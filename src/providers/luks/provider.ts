@@ -82,7 +82,7 @@ export class LuksProvider implements Provider {
     const { openers, tool, keyring, mappings } = this.#settings;
     const settings = luks ?? { allowDiscards: false, readOnly: false, openOptions: [], opener: "latchkey" };
     for (const note of header.notes) context.note(note);
-    const mapping = settings.isUnnamed ? `luks-${header.uuid}` : name;
+    const mapping = settings.mapping ?? (settings.isUnnamed ? `luks-${header.uuid}` : name);
     const state = await this.#stateOf(name, mapping, header, context);
     const memory = await (this.#settings.memory ?? memoryOfMachine)();
     const slots =
@@ -90,6 +90,8 @@ export class LuksProvider implements Provider {
         ? { tried: [settings.keySlot], memory: dearestSlot(header), notes: [] }
         : chooseSlots(name, header, settings.keySlot, memory);
     for (const note of slots.notes) context.note(`${note}: it is not tried`);
+    // Known by the time there is a passphrase; whoever then needs it hears of a failure.
+    if (state === "closed") tool.canLinkVolumeKeys().catch(() => undefined);
     return new LuksVolume(
       { name, mapping, state, device, headerPath, header, settings, slots },
       { tool, keyring, mappings, opener: openers[settings.opener] },

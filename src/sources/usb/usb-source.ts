@@ -7,6 +7,7 @@ import { decodeKey } from "../key-format.ts";
 import type { Source, SourceContext } from "../source.ts";
 import { sameUuid } from "./filesystem-identity.ts";
 import type { KeyPlace, KeyReader } from "./key-reader.ts";
+import type { DeviceIdentity } from "./reader-protocol.ts";
 import { onlyFilesystem, type SeenStick, type StickWatch } from "./stick-watch.ts";
 import type { Stick, Sticks } from "./sticks.ts";
 
@@ -25,6 +26,14 @@ export interface UsbSourceSettings {
 /** What the stick is called in messages: by what it is known by. */
 export function stickName({ place }: UsbPlan): string {
   return `usb stick ${place.by === "filesystem" ? place.uuid : place.partuuid}`;
+}
+
+/** Is what lies on a device the stick of the configuration? */
+export function isMeant({ place }: UsbPlan, identity: DeviceIdentity): boolean {
+  if (place.by === "partition") {
+    return identity.partition !== undefined && sameUuid(identity.partition, place.partuuid);
+  }
+  return identity.filesystems.some(({ uuid }) => sameUuid(uuid, place.uuid));
 }
 
 /**
@@ -78,7 +87,7 @@ class Run {
       {
         anyBus: stick.anyBus,
         onStick: (seen) => {
-          if (this.#isMeant(seen)) void this.#try(seen);
+          if (isMeant(stick, seen.identity)) void this.#try(seen);
         },
         onUnreadable: ({ path }, { message }) => this.#context.note(`${path} is no stick that can be read: ${message}`),
         onGone: ({ occurrence }) => this.#reading.get(occurrence)?.abort(),
@@ -91,14 +100,6 @@ class Run {
     } finally {
       this.#over.abort();
     }
-  }
-
-  #isMeant({ identity }: SeenStick): boolean {
-    const { place } = this.#settings.stick;
-    if (place.by === "partition") {
-      return identity.partition !== undefined && sameUuid(identity.partition, place.partuuid);
-    }
-    return identity.filesystems.some(({ uuid }) => sameUuid(uuid, place.uuid));
   }
 
   async #try(seen: SeenStick): Promise<void> {
@@ -156,10 +157,9 @@ class Run {
       return this.#context.nothingYet(new LatchkeyError("usb/wrong-bus", `${who}: ${what}`, { hint }));
     }
     const limit = `${stick.timeout / 1000} s`;
-    const what = elsewhere
-      ? `on ${elsewhere.path}, which has not answered after ${limit}; it is still waited for`
-      : `not there after ${limit}; put it in, and it is still taken`;
-    this.#context.nothingYet(new LatchkeyError("usb/absent", `${who}: ${what}`));
+    const what = elsewhere ? `on ${elsewhere.path}, which has not answered after ${limit}` : `not there after ${limit}`;
+    const hint = "plug it in: until the volume is open it is taken at any time";
+    this.#context.nothingYet(new LatchkeyError("usb/absent", `${who}: ${what}`, { hint }));
   }
 
   get #volumes(): string {

@@ -26,7 +26,12 @@ export const dracut: Stack = {
   unpack,
   holdsLatchkey: async ({ files, run }, image) =>
     (await run(["lsinitrd", "--mod", files.outside(image)])).stdout.split("\n").includes("latchkey"),
-  auditBoot: (machine, tree) => [auditUnits(machine, tree), auditQuestion(machine, tree), auditTools(machine, tree)],
+  auditBoot: (machine, tree) => [
+    auditUnits(machine, tree),
+    auditQuestion(machine, tree),
+    auditTools(machine, tree),
+    ...auditLuks(machine, tree),
+  ],
 };
 
 async function unpack(machine: Machine, image: string, folder: string): Promise<Unpacked> {
@@ -61,4 +66,23 @@ function auditTools(machine: Machine, tree: string): Finding {
   return note(
     "bcachefs-tools is not in the image: if latchkey fails, nothing asks for the passphrase of a bcachefs root",
   );
+}
+
+/** Nothing to say of an image that opens no LUKS volume. */
+function auditLuks(machine: Machine, tree: string): readonly Finding[] {
+  const { files } = machine;
+  const folder = `${tree}/etc/cmdline.d`;
+  const isNamed =
+    files.facts(`${tree}/etc/crypttab`) !== undefined ||
+    files.list(folder).some((name) => /\brd\.luks\.uuid=/.test(files.readText(`${folder}/${name}`) ?? ""));
+  const missing = ["cryptsetup", "systemd-cryptsetup"].filter((name) => !hasCryptsetup(machine, tree, name));
+  if (missing.length === 0) return [ok("LUKS volumes can be opened")];
+  if (!isNamed) return [];
+  return [failure(`the image is to open a LUKS volume, and has no ${missing.join(" and no ")}`)];
+}
+
+function hasCryptsetup(machine: Machine, tree: string, name: string): boolean {
+  // Until systemd 256 it was no command.
+  const internal = machine.files.facts(`${tree}/usr/lib/systemd/${name}`) !== undefined;
+  return internal || isProgram(machine, tree, name);
 }

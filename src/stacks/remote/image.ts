@@ -14,6 +14,7 @@ import {
   OWN_AUTHORIZED_KEYS,
   ROOT_AUTHORIZED_KEYS,
   SERVER_SCRIPT,
+  SSH_FOLDER,
   SSHD_CONFIG,
 } from "./places.ts";
 import { chooseServer, PROGRAMS, readServerFacts } from "./server-choice.ts";
@@ -82,6 +83,7 @@ class Image {
     if (network !== "dhcp") this.#write(ADDRESS_FILE, `${network}\n`, 0o644);
     this.#writeHostName();
     const hostKey = this.#hostKey(HOST_KEYS[server], HOST_KEYS[server]);
+    this.#files.makeFolder(this.#at(SSH_FOLDER));
     this.#files.copy(HOST_KEYS[server], this.#at(HOST_KEYS[server]), 0o600);
     this.#write(IMAGE_FACTS, printImageFacts({ server, port, fingerprints: [fingerprint(hostKey)] }), 0o644);
     return { programs: this.#programs(server), isAdopted: false, warnings };

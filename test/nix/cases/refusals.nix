@@ -12,6 +12,7 @@
   accepted,
   refusedWith,
   equal,
+  lacks,
   fine,
   ...
 }:
@@ -59,6 +60,9 @@ in
     failed = (withOptions { volumes.root = { sources = [ "prompt" ]; keyFile = "/k"; }; }).failed;
     among = "boot.initrd.latchkey: volumes.root.keyFile is set, but \"keyfile\" is not among volumes.root.sources";
   };
+  "a source without its vault" = refusedWith
+    "volumes.root.sources has \"vault\" but there is none; set volumes.root.settings.vault with volume, path and sha256"
+    (withOptions { volumes.root.sources = [ "vault" "prompt" ]; });
   "a token in the store" = refusedWith
     "volumes.root.clevis.token lies in the Nix store, which everybody can read; write its place on the running system as a string"
     (withOptions { volumes.root.clevis.token = "/nix/store/00000000000000000000000000000000-root.jwe"; });
@@ -112,6 +116,10 @@ in
   "ZFS is declared, and left to the system with a warning" = equal (map (lib.hasInfix "leaves to the system") (withOptions {
     volumes.tank = { kind = "zfs"; device = "rpool/crypt"; };
   }).warnings) [ true ];
+  "and not in the file, since latchkey would refuse it" = lacks
+    (withOptions { volumes.root = { }; volumes.tank = { kind = "zfs"; device = "rpool/crypt"; }; })
+      .config.boot.initrd.systemd.contents."/etc/latchkey/latchkey.toml".source.env.file.text
+    [ "zfs" ];
   "a plain root has no warnings" = equal (system plainRoot).warnings [ ];
 
   # What the types refuse, each beside the nearest right value.

@@ -51,9 +51,20 @@ in
     "remote"
   ];
   "an owner's own port stays" = equal (ssh (remote { boot.initrd.network.ssh.port = 2222; })).port 2222;
-  "no volume to answer for is refused" = refusedWith
-    "remote.enable is on, but no volume may be answered over SSH; name one, for example boot.initrd.latchkey.volumes.root = { }"
-    (withRoot [ keys { boot.initrd.latchkey.remote.enable = true; } ]);
+  "nothing has to be named: the table is for all volumes that have no sources of their own" = fine (
+    withRoot [ keys { boot.initrd.latchkey.remote.enable = true; } ]
+  );
+  "it is told its port and when to listen" =
+    has
+      (remote { boot.initrd.network.ssh.port = 2222; boot.initrd.latchkey.remote.start = "always"; })
+      .config.boot.initrd.systemd.contents."/etc/latchkey/latchkey.toml".source.env.file.text
+      [ "[remote]\nport = 2222\nstart = \"always\"\n" ];
+  "the console can say where to come" = equal (builtins.fromJSON
+    plain.config.boot.initrd.systemd.contents."/usr/lib/latchkey/remote.json".text
+  ) { server = "openssh"; port = 22; fingerprints = [ ]; };
+  "the server can be brought up again" = has
+    plain.config.boot.initrd.systemd.contents."/usr/lib/latchkey/remote-start".source.text
+    [ "#!/bin/sh\nexec systemctl --no-block start sshd.service\n" ];
   "a host key in the store is refused" = refusedWith
     "boot.initrd.network.ssh.hostKeys has a Nix path, which copies the private key to the store; write its place as a string"
     (remote {

@@ -64,6 +64,7 @@ let
       fsType = "vfat";
     };
   };
+  luks = withRoot { boot.initrd.luks.devices.crypt.device = "/dev/sda2"; };
   forced = withRoot (
     { lib, ... }:
     {
@@ -182,6 +183,19 @@ in
     (lib.removePrefix "latchkey-fallback-dev-disk-by\\x2d" fallbackName)
   ];
   "what is no bcachefs is none of its business" = lacks (lib.concatStrings (lib.attrValues separate.initrdUnits)) [ "sysroot-boot" ];
+
+  "systemd-cryptsetup waits until latchkey listens" = has luks.dropIns."lib/systemd/system/systemd-cryptsetup@.service.d/latchkey.conf" [
+    "ExecStartPre=-/usr/lib/latchkey/listening wait"
+  ];
+  "what waits is the script of the dracut image" = equal
+    luks.config.boot.initrd.systemd.contents."/usr/lib/latchkey/listening".source.text
+    (builtins.readFile ../../../initrd-hooks/dracut/latchkey-listening.sh);
+  "sockets that are left over go" = has luks.initrdUnits."latchkey.service" [ "ExecStopPost=-/usr/lib/latchkey/listening over" ];
+  "and nobody orders the two" = lacks luks.initrdUnits."latchkey.service" [ "systemd-cryptsetup" "cryptsetup.target" ];
+  "without LUKS there is nothing of this" = equal [
+    (root.dropIns ? "lib/systemd/system/systemd-cryptsetup@.service.d/latchkey.conf")
+    (lib.hasInfix "listening" latchkey)
+  ] [ false false ];
 
   "an owner's mkForce wins" = has forced.initrdUnits."latchkey.service" [ "TimeoutStopSec=1s" ];
   "an owner's order is added" = has forced.initrdUnits."latchkey.service" [ "mine.service" ];

@@ -82,6 +82,7 @@ let
     # What is fetched keeps its address and its hash.
     fetchurl = a: fake (builtins.baseNameOf a.url) { inherit (a) url hash; };
     writeText = written;
+    writeScript = written;
     writeTextDir =
       path: text:
       fake (builtins.baseNameOf path) {

@@ -139,6 +139,17 @@ describe("an entry of crypttab", () => {
     expect(planOf({ crypttab, facts: systemdInitrd }).warnings).toHaveLength(2);
     expect(planOf({ crypttab, facts: { inInitrd: false, runsSystemd: true } }).warnings).toHaveLength(2);
   });
+
+  test("with one try is left to systemd-cryptsetup, which would have none left for its question", () => {
+    const reason = "a: with tries=1 systemd-cryptsetup would have none left for its question";
+    const plan = (tries: string, facts: Machine["facts"]) =>
+      planOf({ crypttab: `a UUID=${uuid} none luks,${tries}`, ...(facts === undefined ? {} : { facts }) });
+    expect(left(plan("tries=1", systemdInitrd))).toEqual([reason]);
+    expect(left(plan("tries=3,tries=1", systemdInitrd))).toEqual([reason]);
+    for (const tries of ["tries=2", "tries=0", "tries=1,tries=3"]) expect(left(plan(tries, systemdInitrd))).toEqual([]);
+    expect(left(plan("tries=1", debianInitrd))).toEqual([]);
+    expect(left(plan("tries=1", undefined))).toEqual([]);
+  });
 });
 
 describe("beside latchkey.toml", () => {

@@ -212,7 +212,7 @@ describe("what is wrong is named with file, line and key", () => {
     ],
     [
       "a source remote with settings of its own",
-      volume('sources = ["remote"]\nremote = { port = 22 }'),
+      volume('sources = ["prompt", "remote"]\nremote = { port = 22 }'),
       "latchkey.toml:5: volumes.root.remote: remote has no settings for one volume: they stand in the table [remote]",
     ],
     [

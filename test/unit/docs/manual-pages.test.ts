@@ -130,10 +130,10 @@ describe("latchkey.toml.5", () => {
   const rows = [...configuration.matchAll(/^\| `([^`]+)` \|/gm)].map(([, key = ""]) => key);
 
   test("has every key and parameter that docs/configuration.md has", () => {
-    const keys = rows.filter((key) => /^(?:[a-z_]+$|volumes\.|pools\.|policy\.|rd\.latchkey)/.test(key));
+    const keys = rows.filter((key) => /^(?:[a-z_]+$|volumes\.|pools\.|policy\.|remote\.|rd\.latchkey)/.test(key));
     expect(keys.length).toBeGreaterThan(12);
     for (const key of keys.filter((each) => !["true", "false"].includes(each))) {
-      const name = key.replace(/^(?:volumes|pools)\.NAME\.|^policy\./, "").replace(/=.*/, "");
+      const name = key.replace(/^(?:volumes|pools)\.NAME\.|^policy\.|^remote\./, "").replace(/=.*/, "");
       expect(text.some((item) => item.trim().split(/[ =]/)[0] === name || item.trim() === key)).toBe(true);
     }
   });

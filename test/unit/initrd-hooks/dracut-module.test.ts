@@ -195,4 +195,72 @@ describe("the dracut module", () => {
     expect(run.lines.join("\n")).toContain(`dfatal latchkey: ${message}`);
     expect(run.lines).not.toContain("not reached");
   });
+
+  /** A program that says the source remote is configured, and what `image-remote` came to. */
+  const withRemote = (imageRemote: string) => (stubs: StubPrograms) => {
+    system("latchkey 1 (build x)")(stubs);
+    stubs.put(
+      "system/usr/bin/latchkey",
+      `#!/bin/sh
+case $1 in
+  --version) echo "latchkey 1 (build x)" ;;
+  image-needs) [ "\${2-}" ] || echo "luks remote" ;;
+  image-remote) ${imageRemote} ;;
+esac
+`,
+    );
+    Bun.spawnSync(["/bin/chmod", "755", `${stubs.folder}/system/usr/bin/latchkey`]);
+  };
+  const networkd = 'dracut_module_included() { [[ "$1" == systemd-networkd ]]; }';
+
+  test("brings the SSH server that the program chose, and a network that waits to be asked for", async () => {
+    const run = await inModule(
+      `${networkd}; install`,
+      withRemote("echo program /usr/sbin/sshd; echo program /usr/lib/openssh/sshd-session"),
+    );
+    expect(run.status).toBe(0);
+    for (const line of [
+      "inst_multiple /usr/sbin/sshd",
+      "inst_multiple /usr/lib/openssh/sshd-session",
+      "inst_simple /moddir/latchkey-sshd.service /usr/lib/systemd/system/latchkey-sshd.service",
+      "inst_simple /moddir/networkd-latchkey.conf /usr/lib/systemd/system/systemd-networkd.service.d/latchkey.conf",
+      "inst_script /moddir/latchkey-remote-start.sh /usr/lib/latchkey/remote-start",
+    ]) {
+      expect(run.lines).toContain(line);
+    }
+    // Nothing starts the server but latchkey.
+    expect(run.lines.filter((line) => line.startsWith("systemctl") && /sshd|network/.test(line))).toEqual([]);
+  });
+
+  test("brings no SSH server where the source remote is not configured", async () => {
+    const run = await inModule(`${networkd}; install`, system("latchkey 1 (build x)"));
+    expect(run.lines.filter((line) => /sshd|networkd/.test(line))).toEqual([]);
+  });
+
+  test.each([
+    ["nobody could log in", networkd, "exit 78", "no image is made without the SSH server"],
+    [
+      "nothing can bring the network up",
+      "dracut_module_included() { false; }",
+      "echo program /usr/sbin/sshd",
+      "the source remote wants the network",
+    ],
+  ])("makes no image when %s", async (_, included, imageRemote, message) => {
+    const run = await inModule(`${included}; install; echo not reached`, withRemote(imageRemote));
+    expect(run.status).toBe(1);
+    expect(run.lines.join("\n")).toContain(message);
+    expect(run.lines).not.toContain("not reached");
+  });
+
+  test("wants systemd-networkd for the SSH server, and what dracut has where that is not to be had", async () => {
+    const modules = (works: string) =>
+      `module_check() { [[ " ${works} " == *" $1 "* ]] && return 255; return 1; }; depends`;
+    const wanted = async (works: string) => {
+      const run = await inModule(modules(works), withRemote(""));
+      return run.lines.filter((line) => ["network", "systemd-networkd"].includes(line));
+    };
+    expect(await wanted("systemd-networkd network network-manager")).toEqual(["systemd-networkd"]);
+    expect(await wanted("network network-manager")).toEqual(["network"]);
+    expect(await wanted("network")).toEqual([]);
+  });
 });

@@ -122,6 +122,39 @@ describe("the audit of an image", () => {
     expect(found.map((line) => line.slice(0, 5))).toEqual(["note:", "note:"]);
   });
 
+  describe("of LUKS", () => {
+    const withPrograms = (...paths: readonly string[]): FakeMachine => {
+      const machine = goodImage();
+      for (const path of paths) machine.put(`/tree${path}`, "", 0o755);
+      return machine;
+    };
+    const complaint = (what: string) => [`failure: the image is to open a LUKS volume, and has no ${what}`];
+
+    test("asks for nothing where no volume is named", async () => {
+      using machine = withPrograms("/usr/bin/systemd-cryptsetup");
+      machine.put("/tree/etc/cmdline.d/00-btrfs.conf", " rd.driver.pre=btrfs");
+      expect(await findings(machine)).toEqual([]);
+    });
+
+    test("misses what opens a volume of crypttab, or of the command line in the image", async () => {
+      using tabbed = withPrograms("/usr/bin/systemd-cryptsetup");
+      tabbed.put("/tree/etc/crypttab", "root UUID=1 none luks\n");
+      expect(await findings(tabbed)).toEqual(complaint("cryptsetup"));
+      using told = withPrograms();
+      told.put("/tree/etc/cmdline.d/90crypt.conf", " rd.luks.uuid=luks-1\n");
+      expect(await findings(told)).toEqual(complaint("cryptsetup and no systemd-cryptsetup"));
+    });
+
+    test.each(["/usr/bin/systemd-cryptsetup", "/usr/lib/systemd/systemd-cryptsetup"])(
+      "is content with %s",
+      async (path) => {
+        using machine = withPrograms("/usr/sbin/cryptsetup", path);
+        machine.put("/tree/etc/crypttab", "root UUID=1 none luks\n");
+        expect(await findings(machine)).toEqual([]);
+      },
+    );
+  });
+
   test("where nothing may be run, compares the program's bytes", async () => {
     using machine = goodImage({ version: failed(126), libraries: failed(126) });
     expect(await findings(machine)).toEqual([

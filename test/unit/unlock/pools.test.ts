@@ -426,6 +426,44 @@ describe("after a pool has opened", () => {
     expect(groups.map(({ name, isPool }) => [name, isPool])).toEqual([["a", false]]);
   });
 
+  test("it is looked at also when somebody else opens the last one, but what is not ours is not closed", async () => {
+    let isOpen = false;
+    const provider = new FakeProvider({ a: { state: "open" }, b: { ...x, isOpenNow: () => isOpen } });
+    const groups: OpenGroup[] = [];
+    const error = new LatchkeyError("pool/duplicate-member", "a and b hold the same device");
+    const afterOpening: AfterOpening = async (group) => {
+      groups.push(group);
+      return { ...nothing, error };
+    };
+    const question = fakeSource("prompt", ["a", "b"], forever, { isQuestion: true });
+    const run = start(poolOf(["a", "b"]), provider, [question], { afterOpening });
+    await run.clock.advance(2_000);
+    expect(groups).toEqual([]);
+    isOpen = true;
+    await run.clock.advance(2_000);
+    const report = await run.report;
+    expect(groups.map(({ volumes }) => volumes.map(({ name }) => name))).toEqual([["a", "b"]]);
+    expect(report.volumes.map((volume) => volume.standing)).toEqual(["already-open", "already-open"]);
+    expect(run.lines).toContain("a and b hold the same device");
+    expect(report.events).toContainEqual(expect.objectContaining({ text: "a and b hold the same device" }));
+    expect(withEffect(provider)).toEqual([]);
+  });
+
+  test("what this run could not close again was not opened by somebody else", async () => {
+    const closeError = new LatchkeyError("keyring/refused", "it is in use");
+    const openError = new LatchkeyError("keyring/refused", "b: EDQUOT");
+    const members = { a: { ...x, closeError, isOpenNow: () => true }, b: { ...x, openError } };
+    const source = fakeSource("tpm", ["a", "b"], async (context) => {
+      await context.offer(secretOf("x"));
+      await forever(context);
+    });
+    const run = start(poolOf(["a", "b"]), new FakeProvider(members), [source]);
+    await run.clock.advance(5_000);
+    run.stop.abort();
+    expect((await run.report).volumes[0]).toMatchObject({ standing: "failed", error: { code: "unlock/left-open" } });
+    expect(run.lines.join()).not.toContain("somebody else");
+  });
+
   test("nothing is looked at when nothing was opened", async () => {
     const afterOpening = async () => {
       throw new Error("it was looked at");

@@ -271,6 +271,13 @@ describe("opening", () => {
     await proven.open();
     expect(opener.opened[0]?.request.name).toBe(`luks-${uuidOf.pbkdf2}`);
   });
+
+  test("a volume may have a mapping of another name", async () => {
+    const { provider, mappings } = machine();
+    mappings.push({ name: "data", uuid: "LVM-x" });
+    const volume = luksVolumeOf("/dev/vda2", "/dev/vda2", { mapping: "data" });
+    expect(await failure(provider.find(volume, contextOf()))).toContain("the name /dev/mapper/data is taken");
+  });
 });
 
 describe("a volume key in the kernel's keyring", () => {

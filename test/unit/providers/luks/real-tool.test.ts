@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { kernelKeyring } from "../../../../src/keyutils-ffi/keyring.ts";
@@ -144,8 +144,9 @@ describe.skipIf(whyNoLuks !== undefined)(`cryptsetup itself${whyNoLuks ? `: ${wh
     expect(await verdict(volume, "secret")).toBe("luks/tool-failed");
   });
 
-  test("that is told to stop is killed, however long it would take", async () => {
-    using image = luks2();
+  /** A disk whose key derivation takes longer than anybody waits. */
+  async function slowDisk(): Promise<Disk> {
+    const image = luks2();
     const bytes = new Uint8Array(await Bun.file(image.path).arrayBuffer());
     const slow = edited(bytes.slice(0, 0x8000), {
       json: (json) => {
@@ -157,11 +158,42 @@ describe.skipIf(whyNoLuks !== undefined)(`cryptsetup itself${whyNoLuks ? `: ${wh
     });
     bytes.set(slow);
     writeFileSync(image.path, bytes);
+    return image;
+  }
+
+  /** The process of cryptsetup that works on this disk. */
+  async function workingOn(path: string): Promise<number> {
+    for (;;) {
+      for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+        const command = await Bun.file(`/proc/${pid}/cmdline`)
+          .text()
+          .catch(() => "");
+        if (command.includes("cryptsetup") && command.includes(path)) return Number(pid);
+      }
+      await Bun.sleep(20);
+    }
+  }
+
+  test("that is told to stop is killed, however long it would take", async () => {
+    using image = await slowDisk();
     const over = new AbortController();
     const waiting = verdict(await find(image.path), "secret", over.signal);
-    await Bun.sleep(300);
+    await workingOn(image.path);
     over.abort();
     expect(await waiting).toBe("unlock/interrupted");
+  });
+
+  test("that somebody kills is no wrong passphrase", async () => {
+    using image = await slowDisk();
+    const volume = await find(image.path);
+    using credential = credentialOf("secret");
+    const waiting = volume.prove(credential, never).catch(asLatchkeyError);
+    process.kill(await workingOn(image.path), "SIGKILL");
+    expect(await waiting).toMatchObject({
+      code: "luks/tool-failed",
+      message: expect.stringContaining("was killed by signal 9"),
+      hint: expect.stringContaining("memory"),
+    });
   });
 });
 

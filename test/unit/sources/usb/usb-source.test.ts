@@ -58,9 +58,7 @@ describe("the right stick", () => {
     await scene.clock.advance(9_999);
     expect(heart.reasons).toEqual([]);
     await scene.clock.advance(1);
-    expect(heart.reasons).toEqual([
-      "usb/absent: root: usb stick 4F2A-99C1: not there after 10 s; put it in, and it is still taken",
-    ]);
+    expect(heart.reasons).toEqual(["usb/absent: root: usb stick 4F2A-99C1: not there after 10 s"]);
     await scene.clock.advance(60_000);
     expect(isOver()).toBe(false);
     scene.ports.plug("/dev/sdb1", right);
@@ -206,7 +204,7 @@ test("a stick that is there and does not answer is not called absent", async () 
   const { heart, end } = scene.start();
   await scene.clock.advance(10_000);
   expect(heart.reasons).toEqual([
-    "usb/absent: root: usb stick 4F2A-99C1: on /dev/sdb1, which has not answered after 10 s; it is still waited for",
+    "usb/absent: root: usb stick 4F2A-99C1: on /dev/sdb1, which has not answered after 10 s",
   ]);
   heart.abort();
   await end;

@@ -1,0 +1,181 @@
+import type { FoundVolume } from "../providers/provider.ts";
+import type { PoolProgress, Source } from "../sources/source.ts";
+import type { Credential } from "../system/credential.ts";
+import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import { openAll, type ProvenGroup, proveAll } from "./attempt.ts";
+import type { Board } from "./board.ts";
+import type { Group } from "./groups.ts";
+import type { Journal } from "./journal.ts";
+import { endOf, held } from "./pending.ts";
+import { ProofRoom } from "./proof-room.ts";
+import type { UnlockParts } from "./unlock.ts";
+
+interface AttemptsParts extends Pick<UnlockParts, "clock" | "announce" | "showProgress" | "room" | "afterOpening"> {
+  readonly board: Board;
+  readonly journal: Journal;
+  /** Aborted when the run is over. */
+  readonly signal: AbortSignal;
+}
+
+/** Credentials tried on groups, and what comes of it: on the board, in the journal, and in the mappings that were opened. */
+export class Attempts {
+  readonly #parts: AttemptsParts;
+  readonly #room: ProofRoom;
+  /** One attempt at a time on each group: the second of two good answers finds it open. */
+  readonly #turns = new Map<Group, Promise<unknown>>();
+  /** Groups that are being opened, or closed again. Not even an interruption ends this in the middle. */
+  readonly #openings = new Set<Promise<unknown>>();
+  /** What this run opened, should have closed again and could not. */
+  readonly #leftOpen = new Map<string, LatchkeyError>();
+  readonly #proofs = new Map<Group, PoolProgress>();
+
+  constructor(parts: AttemptsParts) {
+    this.#parts = parts;
+    this.#room = parts.room ?? new ProofRoom();
+  }
+
+  /** How far the members have got that are being proved now. */
+  get progress(): readonly PoolProgress[] {
+    return [...this.#proofs.values()];
+  }
+
+  /** Why a volume is open although its pool is not; undefined for all others. */
+  leftOpen(name: string): LatchkeyError | undefined {
+    return this.#leftOpen.get(name);
+  }
+
+  /** Resolves when nothing is being opened or closed. */
+  async openingsEnded(): Promise<void> {
+    await endOf(this.#openings);
+  }
+
+  /** Somebody else has opened a volume: what is done after an opening is done for it, too. */
+  openedElsewhere({ name, description }: FoundVolume, group: Group | undefined): void {
+    const { announce, board, journal } = this.#parts;
+    if (this.#leftOpen.has(name)) return;
+    journal.event("somebody else opened it", { volume: name });
+    announce(`${name}: ${description} was opened by somebody else`);
+    board.settle(name, "already-open");
+    const isWhole = group?.volumes.every((member) =>
+      ["already-open", "opened", "missing"].includes(board.standing(member.name)),
+    );
+    if (!group || isWhole !== true) return;
+    // What others have opened is not ours to close.
+    const told = this.#review(group, []).catch((thrown: unknown) => {
+      const error = asLatchkeyError(thrown);
+      journal.event(error.message, { volume: name });
+      journal.announceError(error);
+    });
+    void held(this.#openings, told);
+  }
+
+  async inTurn(group: Group, action: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(group) ?? Promise.resolve()).then(action);
+    this.#turns.set(
+      group,
+      turn.catch(() => undefined),
+    );
+    await turn;
+  }
+
+  async try(group: Group, source: Source, credential: Credential): Promise<ReadonlyMap<string, LatchkeyError>> {
+    const names = group.volumes.map((volume) => volume.name);
+    await this.#parts.board.until(
+      () => names.every((name) => this.#parts.board.standing(name) !== "waiting"),
+      this.#parts.signal,
+    );
+    const targets = this.#targets(group);
+    if (targets.length === 0 || this.#parts.signal.aborted) return new Map();
+    const started = this.#parts.clock.now();
+    this.#proofs.set(group, { pool: group.name, accepted: 0, of: targets.length });
+    const proof = await proveAll(targets, credential, {
+      room: this.#room,
+      signal: this.#parts.signal,
+      accepted: (count) => this.#tellProgress(group, source, count, targets.length),
+    }).finally(() => this.#proofs.delete(group));
+    const errors =
+      "errors" in proof
+        ? proof.errors
+        : await held(this.#openings, this.#open(group, source, targets, started, proof.proven));
+    const [refusal] = errors.values();
+    if (!refusal) return errors;
+    for (const [name, error] of errors) this.#parts.journal.attempt({ volume: name, source, started, error });
+    for (const { name } of targets) {
+      if (errors.has(name)) continue;
+      const reason = `${name}: not opened because another member of pool ${group.name} was not: ${refusal.message}`;
+      this.#parts.journal.heldBack(name, source, new LatchkeyError(heldBackCode(refusal), reason));
+    }
+    return errors;
+  }
+
+  /** What is closed of a group; of one volume under several names the first. */
+  #targets(group: Group): readonly FoundVolume[] {
+    const closed = group.volumes.flatMap(({ name }) => {
+      const found = this.#parts.board.found(name);
+      return found && this.#parts.board.standing(name) === "closed" && !this.#leftOpen.has(name) ? [found] : [];
+    });
+    return closed.filter(({ uuid }, index) => closed.findIndex((other) => other.uuid === uuid) === index);
+  }
+
+  /** @returns why volumes are not open, by name */
+  async #open(
+    group: Group,
+    source: Source,
+    targets: readonly FoundVolume[],
+    started: number,
+    proof: ProvenGroup,
+  ): Promise<ReadonlyMap<string, LatchkeyError>> {
+    using proven = proof;
+    const { errors, opened, rejection } = await openAll(proven, this.#parts.signal, () => this.#review(group, targets));
+    for (const [name, error] of errors) if (error.code === "unlock/left-open") this.#leftOpen.set(name, error);
+    if (rejection) {
+      for (const { name } of targets)
+        this.#parts.board.settle(name, "refused", { error: errors.get(name) ?? rejection });
+      this.#parts.journal.announceError(rejection);
+    }
+    if (!opened) return errors;
+    // Journal first: settling the last volume ends the run.
+    for (const { name } of targets) this.#parts.journal.attempt({ volume: name, source, started, error: null });
+    this.#parts.journal.announceOpened(targets, source);
+    const uuids = new Set(targets.map(({ uuid }) => uuid));
+    for (const { name } of group.volumes)
+      if (this.#leftOpen.delete(name)) uuids.add(this.#parts.board.found(name)?.uuid ?? "");
+    const sameVolumes = this.#parts.board.closed.filter((other) => uuids.has(other.uuid));
+    for (const { name } of sameVolumes) this.#parts.board.settle(name, "opened", { openedBy: source.name });
+    return errors;
+  }
+
+  /** @throws LatchkeyError when what has opened must not stay open */
+  async #review(group: Group, targets: readonly FoundVolume[]): Promise<void> {
+    const isOpen = (name: string): boolean =>
+      ["already-open", "opened"].includes(this.#parts.board.standing(name)) ||
+      targets.some((target) => target.name === name);
+    const aftermath = await this.#parts.afterOpening?.({
+      name: group.name,
+      isPool: group.isPool,
+      volumes: group.volumes.flatMap(({ name, kind }) => {
+        const uuid = this.#parts.board.found(name)?.uuid;
+        return uuid !== undefined && isOpen(name) ? [{ name, kind, uuid }] : [];
+      }),
+      missing: group.volumes.flatMap(({ name }) => (this.#parts.board.standing(name) === "missing" ? [name] : [])),
+    });
+    if (!aftermath) return;
+    for (const finding of aftermath.warnings) this.#parts.journal.warn(group.name, finding);
+    for (const text of aftermath.notes) this.#parts.journal.event(text, { volume: targets[0]?.name ?? group.name });
+    if (aftermath.error) throw aftermath.error;
+  }
+
+  /** Of a pool: deriving a key for each member takes a person's patience. */
+  #tellProgress(group: Group, source: Source, count: number, of: number): void {
+    if (of < 2) return;
+    const what = source.isQuestion ? "the passphrase" : `the key from ${source.name}`;
+    const text = `${count} of ${of} members accept ${what}`;
+    (this.#parts.showProgress ?? this.#parts.announce)(`pool ${group.name}: ${text}`);
+    this.#proofs.set(group, { pool: group.name, accepted: count, of });
+  }
+}
+
+/** A wrong credential for one member is a wrong credential for the pool. */
+function heldBackCode(refusal: LatchkeyError): "pool/member-refused" | "pool/incomplete" {
+  return refusal.outcome === "wrong-credential" ? "pool/member-refused" : "pool/incomplete";
+}
