@@ -13,10 +13,7 @@
       ];
       pkgsFor = system: nixpkgs.legacyPackages.${system};
 
-      # nixpkgs' own Bun where its version is one that works, else the one of our lock file.
-      range = import ./nix/bun-range.nix { inherit lib; };
-      bunFor = pkgs: if range.has pkgs.bun then pkgs.bun else pkgs.callPackage ./nix/bun.nix { };
-      packageFor = pkgs: pkgs.callPackage ./nix/package.nix { bun = bunFor pkgs; };
+      packageFor = pkgs: import ./nix { inherit pkgs; };
     in
     {
       packages = each (system: rec {

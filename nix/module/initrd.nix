@@ -93,12 +93,13 @@ let
       [Unit]
       AssertPathExists=!/run/latchkey/refused
     '';
-  # systemd-cryptsetup looks once whether there is a socket to get its key from, so latchkey has to be first; it waits ten seconds
-  # at most. Not by After=: latchkey ends when the volumes are open, and each would wait for the other.
-  listening = dropIn "systemd-cryptsetup@.service" ''
-    [Service]
-    ExecStartPre=-/usr/lib/latchkey/listening wait
-  '';
+  # Lets systemd-cryptsetup wait until latchkey listens, and starts it again when latchkey has died under its hands.
+  listening = dropIn "systemd-cryptsetup@.service" (
+    withoutComments (builtins.readFile ../../initrd-hooks/dracut/cryptsetup-latchkey.conf)
+  );
+  withoutComments =
+    text:
+    lib.concatStringsSep "\n" (lib.filter (line: !(lib.hasPrefix "#" line)) (lib.splitString "\n" text));
 
   # The stock module's questions, one for each mount: it asks for a file system once for every subvolume.
   stockUnits =
@@ -154,8 +155,8 @@ in
             # Of an earlier run, before an emergency shell was left: the mark must be that of this run.
             ExecStartPre = "-/bin/rm -f /run/latchkey/finished";
             ExecStart = "${cfg.package}/bin/latchkey boot";
-            # A socket that it left behind would keep systemd-cryptsetup from asking.
-            ExecStopPost = lib.mkIf needs.luks "-/usr/lib/latchkey/listening over";
+            # A socket that it left behind would keep systemd-cryptsetup from asking, a question any other from the console.
+            ExecStopPost = "-/usr/lib/latchkey/listening over";
             # A person may take hours to answer. A program that hangs is ended by its own alarm(2).
             TimeoutStartSec = "infinity";
             KillMode = "control-group";
@@ -201,11 +202,9 @@ in
 
       packages = [ dropIns ];
 
-      contents = lib.optionalAttrs needs.luks {
-        "/usr/lib/latchkey/listening".source = pkgs.writeScript "latchkey-listening" (
-          builtins.readFile ../../initrd-hooks/dracut/latchkey-listening.sh
-        );
-      };
+      contents."/usr/lib/latchkey/listening".source = pkgs.writeScript "latchkey-listening" (
+        builtins.readFile ../../initrd-hooks/dracut/latchkey-listening.sh
+      );
     };
 
     systemd.services = stockUnits cfg.resolved.stage2Served;

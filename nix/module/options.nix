@@ -201,7 +201,7 @@ in
 
     package = option {
       type = types.package;
-      default = pkgs.latchkey or (pkgs.callPackage ../package.nix { });
+      default = pkgs.latchkey or (import ../. { inherit pkgs; });
       defaultText = lib.literalExpression "pkgs.latchkey";
       example = lib.literalExpression "inputs.latchkey.packages.x86_64-linux.default";
       description = "The latchkey to use. Never a stripped one: that is plain Bun and opens nothing.";

@@ -62,16 +62,18 @@ let
       requiredBy = optionals isNamed mountUnits;
       wantedBy = optionals (!isNamed) mountUnits;
       before = mountUnits ++ [ "shutdown.target" ];
-      bindsTo = deviceUnits;
+      # Of a pool a member may be missing; what that means is for latchkey to say.
+      bindsTo = optionals (lib.length groups == 1) deviceUnits;
       requires = required;
-      wants = wanted ++ [ "systemd-ask-password-console.path" ];
+      wants = optionals (lib.length groups > 1) deviceUnits ++ wanted ++ [ "systemd-ask-password-console.path" ];
       after = deviceUnits ++ required ++ wanted;
       conflicts = [ "shutdown.target" ];
       unitConfig.DefaultDependencies = false;
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
-        ExecStart = "${cfg.package}/bin/latchkey unlock ${utils.escapeSystemdExecArgs [ argument ]}";
+        # Other members may come later than the one that systemd knows.
+        ExecStart = "${cfg.package}/bin/latchkey unlock --wait ${utils.escapeSystemdExecArgs [ argument ]}";
         TimeoutStartSec = "infinity";
         KeyringMode = "shared";
         StandardInput = "null";

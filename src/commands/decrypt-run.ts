@@ -2,32 +2,34 @@ import { parseDuration } from "../config/duration.ts";
 import { openToken } from "../sources/clevis/decrypt.ts";
 import { machineTools } from "../sources/clevis/machine-tools.ts";
 import { MAX_TOKEN_CHARACTERS, parseToken } from "../sources/clevis/token.ts";
+import { readSome } from "../system/descriptor.ts";
 import { exitStatus, LatchkeyError } from "../system/errors.ts";
 import { hardenProcess } from "../system/hardening.ts";
 import { libc } from "../system/libc.ts";
-import type { SecretBytes } from "../system/secret-bytes.ts";
-import { writeSome } from "../system/write-some.ts";
+import { writeSecret } from "../system/write-secret.ts";
 import type { DecryptOptions } from "./decrypt-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
 
 const STDIN = 0;
 const STDOUT = 1;
-/** Milliseconds to look again at a standard output that is full and does not block. */
-const FULL_PAUSE = 10;
+/** Milliseconds to look again at an input that is empty, or an output that is full, and does not block. */
+const PAUSE = 10;
+const READ_BYTES = 64 * 1024;
 
 /** `latchkey decrypt`: a token on standard input, its secret on standard output. @returns the exit status */
 export async function runDecrypt(options: DecryptOptions): Promise<number> {
   hardenProcess();
   refuseTerminals();
-  const signal = abortOnSignals();
+  const patience = options.wait === undefined ? 0 : patienceOf(options.wait);
   await using tools = machineTools({
-    tangPatience: options.wait === undefined ? 0 : patienceOf(options.wait),
+    tangPatience: patience,
     ...(options.tpm === undefined ? {} : { tcti: options.tpm }),
     ...(options.caFile === undefined ? {} : { authorityFile: options.caFile }),
   });
-  const token = parseToken(await readToken());
+  const token = parseToken(readToken());
+  const signal = abortOnSignals();
   using secret = await openToken(token, tools, signal);
-  await writeSecret(secret);
+  await writeSecret(STDOUT, secret, "standard output");
   return exitStatus.done;
 }
 
@@ -50,36 +52,29 @@ function patienceOf(text: string): number {
   return duration.value;
 }
 
-/** One character for each octet: what is not ASCII is not a token, and the parser says so. */
-async function readToken(): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of Bun.stdin.stream()) {
-    size += chunk.length;
-    if (size > MAX_TOKEN_CHARACTERS) {
+/**
+ * One character for each octet: what is not ASCII is not a token, and the parser says so. Nothing else goes on before the token
+ * is there, so this waits for it, and a signal ends the process.
+ */
+function readToken(): string {
+  const room = new Uint8Array(READ_BYTES);
+  const decoder = new TextDecoder("latin1");
+  let text = "";
+  for (;;) {
+    const read = readSome(STDIN, room);
+    if ("errno" in read) {
+      if (read.errno !== "EAGAIN") throw unreadable(read.errno);
+      Bun.sleepSync(PAUSE); // nobody has written yet, and the pipe does not block
+      continue;
+    }
+    if (read.bytes === 0) return text;
+    text += decoder.decode(room.subarray(0, read.bytes));
+    if (text.length > MAX_TOKEN_CHARACTERS) {
       throw new LatchkeyError("token/too-large", `the token is longer than ${MAX_TOKEN_CHARACTERS} characters`);
     }
-    chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("latin1");
 }
 
-/**
- * All of a secret to standard output, and nothing after it.
- * @throws LatchkeyError system/output-failed
- */
-export async function writeSecret({ bytes }: SecretBytes): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const written = writeSome(STDOUT, bytes.subarray(done));
-    if ("bytes" in written) {
-      done += written.bytes;
-    } else if (written.errno === "EAGAIN") {
-      await Bun.sleep(FULL_PAUSE);
-    } else {
-      throw new LatchkeyError(
-        "system/output-failed",
-        `standard output took ${done} bytes of the secret and no more (${written.errno})`,
-      );
-    }
-  }
+function unreadable(errno: string): LatchkeyError {
+  return new LatchkeyError("token/unreadable", `standard input cannot be read (${errno})`);
 }

@@ -1,11 +1,17 @@
+import { constants } from "node:os";
+
 /**
- * A signal that is aborted by SIGINT, SIGTERM and SIGHUP, so that questions are taken down and secrets wiped before the
- * process ends.
+ * A signal that is aborted by SIGINT, SIGTERM and SIGHUP, so that questions are taken down, sockets closed and secrets wiped
+ * before the process ends. A second one ends it at once.
  */
 export function abortOnSignals(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(name, () => controller.abort());
+    // Not once(): a listener that is gone when the next one runs tells that one (at-exit.ts) that nobody tidies up.
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(128 + constants.signals[name]);
+      controller.abort();
+    });
   }
   return controller.signal;
 }

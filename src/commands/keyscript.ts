@@ -10,11 +10,11 @@ import { monotonicClock } from "../system/clock.ts";
 import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/errors.ts";
 import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
 import { RunDirectory } from "../system/run-directory.ts";
+import { writeSecret } from "../system/write-secret.ts";
 import { leaveReport } from "../unlock/handover.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleProviders, assembleSources } from "./assemble.ts";
-import { writeSecret } from "./decrypt-run.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { acts } from "./run.ts";
 import { planFor } from "./volume-argument.ts";
@@ -143,7 +143,7 @@ async function giveKey(plan: Plan): Promise<number> {
   const opener: MappingOpener = {
     open: async (_, { passphrase }) => {
       try {
-        await writeSecret(passphrase);
+        await writeSecret(STDOUT, passphrase, "standard output");
       } catch (thrown) {
         brokenOutput.abort(); // no other key could be given either
         throw thrown;

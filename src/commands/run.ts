@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { writeSome } from "../system/descriptor.ts";
 import { asLatchkeyError, exitStatus, LatchkeyError, oneLine } from "../system/errors.ts";
-import { writeSome } from "../system/write-some.ts";
 import { type ReportedError, reportedError } from "../unlock/report.ts";
 
 /**

@@ -46,7 +46,7 @@ async function volumesOf(device: string, plan: Plan): Promise<readonly string[]>
     sources.flatMap((source) => (source.kind === "usb" ? [{ name, source }] : [])),
   );
   const stick = new SystemSticks().look(device);
-  if (wanted.length === 0 || !stick) return [];
+  if (!plan.enabled || wanted.length === 0 || !stick) return [];
   using reader = new ChildKeyReader();
   const identity = await reader.identify(device, stick.partitionOf, new AbortController().signal);
   const names = wanted.flatMap(({ name, source }) =>

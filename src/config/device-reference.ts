@@ -93,6 +93,8 @@ function parseTag(name: string, quotedValue: string): Parsed<DeviceReference> {
 
 function checkTagValue(tag: DeviceTag, value: string): Parsed<DeviceReference> {
   if (value === "") return { problem: `${tag}= is empty` };
+  // udev makes a link for each name, and for these there can be none.
+  if (value === "." || value === "..") return { problem: `${tag}= cannot be ${quoted(value)}` };
   if (Buffer.byteLength(value) > maxTagValueLength) return { problem: `the value of ${tag}= is too long` };
   return tag === "UUID" || tag === "PARTUUID" ? parseUuid(tag, value) : { value: { by: "tag", tag, value } };
 }

@@ -4,7 +4,7 @@ import { type Crypttab, parseCrypttab } from "./crypttab.ts";
 import { type Fstab, parseFstab } from "./fstab.ts";
 import { parseKernelCommandLine } from "./kernel-command-line.ts";
 import { parseLuksParameters } from "./luks-parameters.ts";
-import { makePlan } from "./make-plan.ts";
+import { type MadePlan, makePlan } from "./make-plan.ts";
 import type { Plan } from "./plan.ts";
 import { type Problem, problemLine, refuseErrors } from "./problems.ts";
 import { type ReadText, readTextFile } from "./read-text.ts";
@@ -55,7 +55,17 @@ function thisMachine(): MachineFacts {
  * Reads latchkey.toml, the kernel command line, fstab and crypttab, and makes the plan. Files that are not there are fine.
  * @throws LatchkeyError in strict mode only, with outcome `configuration`
  */
-export function loadPlan({
+export function loadPlan(options: LoadOptions): Plan {
+  const { plan, problems } = loadPlanWithProblems(options);
+  if (options.mode === "strict") refuseErrors(problems);
+  return plan;
+}
+
+/**
+ * The same for whoever tells of all that is wrong: errors end nothing, they are in the list. What has them is left out of the
+ * plan, as at boot.
+ */
+export function loadPlanWithProblems({
   mode,
   configFile,
   read = readTextFile,
@@ -63,7 +73,7 @@ export function loadPlan({
   kernelCommandLine,
   machine = thisMachine(),
   fstab = fstabFile(process.env),
-}: LoadOptions): Plan {
+}: LoadOptions): MadePlan {
   const problems: Problem[] = [];
   /** The file's content as data; a file that cannot be read is a problem of the plan, not of the caller. */
   const parsed = <T>(path: string, severity: Problem["severity"], parse: (text: string, file: string) => T) => {
@@ -104,8 +114,10 @@ export function loadPlan({
       list(configurationFolder).flatMap((name) => (name.endsWith(".jwe") ? [name.slice(0, -".jwe".length)] : [])),
     ),
   });
-  if (mode === "strict") refuseErrors([...problems, ...made.problems]);
-  return { ...made.plan, warnings: [...problems.map(problemLine), ...made.plan.warnings] };
+  return {
+    plan: { ...made.plan, warnings: [...problems.map(problemLine), ...made.plan.warnings] },
+    problems: [...problems, ...made.problems],
+  };
 }
 
 /**

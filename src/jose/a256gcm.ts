@@ -17,13 +17,23 @@ const BLOCK_BYTES = 16;
  * what fails is never decrypted. The key stays the caller's.
  */
 export function decryptA256gcm(key: SecretBytes, jwe: Jwe): SecretBytes {
-  using gcm = new Gcm(key, jwe.iv);
-  const tag = gcm.tag(asciiBytes(jwe.encodedHeader), jwe.ciphertext);
-  if (tag.length !== jwe.tag.length || !crypto.timingSafeEqual(tag, jwe.tag)) {
+  // The encoded header was decoded already, so it is base64url, and its octets in UTF-8 are those in ASCII.
+  return openA256gcm(key, jwe, new TextEncoder().encode(jwe.encodedHeader));
+}
+
+/** The same with any authenticated octets. */
+export function openA256gcm(
+  key: SecretBytes,
+  { iv, ciphertext, tag }: Pick<Jwe, "iv" | "ciphertext" | "tag">,
+  authenticated: Uint8Array,
+): SecretBytes {
+  using gcm = new Gcm(key, iv);
+  const expected = gcm.tag(authenticated, ciphertext);
+  if (tag.length !== expected.length || !crypto.timingSafeEqual(tag, expected)) {
     throw new LatchkeyError("token/tag-mismatch", "the token's tag does not hold: it was altered or damaged");
   }
-  const plaintext = SecretBytes.allocate(jwe.ciphertext.length);
-  gcm.crypt(jwe.ciphertext, plaintext.bytes);
+  const plaintext = SecretBytes.allocate(ciphertext.length);
+  gcm.crypt(ciphertext, plaintext.bytes);
   return plaintext;
 }
 
@@ -34,8 +44,8 @@ export function encryptA256gcm(key: SecretBytes, header: JsonObject, plaintext: 
   using gcm = new Gcm(key, iv);
   const ciphertext = new Uint8Array(plaintext.length);
   gcm.crypt(plaintext.bytes, ciphertext);
-  const tag = gcm.tag(asciiBytes(encodedHeader), ciphertext);
-  return [encodedHeader, "", ...[iv, ciphertext, tag].map(encodeBase64url)].join(".");
+  const tag = gcm.tag(new TextEncoder().encode(encodedHeader), ciphertext);
+  return [encodedHeader, "", encodeBase64url(iv), encodeBase64url(ciphertext), encodeBase64url(tag)].join(".");
 }
 
 /** AES-256-GCM for one key and one iv of 96 bits (NIST SP 800-38D section 7). */
@@ -67,7 +77,9 @@ class Gcm implements Disposable {
     const hash = this.#ghash.finish(authenticated.length, ciphertext.length);
     this.#keyStream(1);
     const tag = new DataView(new ArrayBuffer(BLOCK_BYTES));
-    for (const [word, value] of hash.entries()) tag.setInt32(4 * word, value ^ (this.#block[word] ?? 0));
+    for (let word = 0; word < hash.length; word += 1) {
+      tag.setInt32(4 * word, (hash[word] ?? 0) ^ (this.#block[word] ?? 0));
+    }
     return new Uint8Array(tag.buffer);
   }
 
@@ -94,8 +106,4 @@ class Gcm implements Disposable {
     this.#block[3] = counter;
     this.#aes.encrypt(this.#block);
   }
-}
-
-function asciiBytes(text: string): Uint8Array {
-  return Buffer.from(text, "latin1");
 }

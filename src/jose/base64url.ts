@@ -14,8 +14,13 @@ for (let sextet = 0; sextet < ALPHABET.length; sextet += 1) codeToSextet[ALPHABE
  * bits left over in the last character, so that one value has one spelling. For public values only.
  */
 export function decodeBase64url(text: string, what: string): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(Buffer.from(text, "base64url")); // takes what it can make sense of
-  if (encodeBase64url(bytes) !== text) throw whyNot(text, what);
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = Uint8Array.fromBase64(text, { alphabet: "base64url" });
+  } catch {
+    throw whyNot(text, what);
+  }
+  if (encodeBase64url(bytes) !== text) throw whyNot(text, what); // it takes white space, padding and bits left over
   return bytes;
 }
 
@@ -33,7 +38,7 @@ function whyNot(text: string, what: string): LatchkeyError {
 
 /** For public values only. */
 export function encodeBase64url(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64url");
+  return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }
 
 /** As decodeBase64url, from bytes to bytes: no string ever holds the secret. */
@@ -44,8 +49,8 @@ export function decodeSecretBase64url(text: Uint8Array, what: string): SecretByt
   let buffered = 0;
   let bits = 0;
   let foreign = 0;
-  for (const code of text) {
-    const sextet = codeToSextet[code] ?? NOT_IN_ALPHABET;
+  for (let index = 0; index < text.length; index += 1) {
+    const sextet = codeToSextet[text[index] ?? 0] ?? NOT_IN_ALPHABET;
     foreign |= sextet & NOT_IN_ALPHABET;
     buffered = ((buffered << 6) | sextet) & 0xfff;
     bits += 6;

@@ -18,15 +18,12 @@ export function contentKey(agreed: SecretBytes, header: JsonObject): SecretBytes
     member(header, name) === undefined
       ? new Uint8Array()
       : decodeBase64url(stringMember(header, name, "the token's header"), `${name} of the token's header`);
-  const others = [
-    withLength(new TextEncoder().encode(ALGORITHM_ID)),
-    withLength(partyInfo("apu")),
-    withLength(partyInfo("apv")),
-    bigEndian32(KEY_BYTES * 8),
-  ];
   // Bun's own hasher writes its result where it is told to; that of node:crypto leaves a copy in memory it has freed.
   const hasher = new Bun.CryptoHasher("sha256").update(bigEndian32(1)).update(agreed.bytes);
-  for (const part of others) hasher.update(part);
+  for (const part of [new TextEncoder().encode(ALGORITHM_ID), partyInfo("apu"), partyInfo("apv")]) {
+    hasher.update(bigEndian32(part.length)).update(part);
+  }
+  hasher.update(bigEndian32(KEY_BYTES * 8));
   const key = SecretBytes.allocate(HASHER_ROOM);
   hasher.digest(key.bytes);
   return key.truncate(KEY_BYTES);
@@ -36,8 +33,4 @@ function bigEndian32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value);
   return bytes;
-}
-
-function withLength(bytes: Uint8Array): Uint8Array {
-  return Buffer.concat([bigEndian32(bytes.length), bytes]);
 }

@@ -43,19 +43,18 @@ export const curves: readonly Curve[] = [
 ];
 
 export function curveNamed(name: string): Curve | undefined {
-  return curves.find((curve) => curve.name === name);
+  for (const curve of curves) if (curve.name === name) return curve;
+  return undefined;
 }
 
 /** Big-endian, for public values only: a BigInt cannot be wiped. */
 export function toBigInt(bytes: Uint8Array): bigint {
-  return bytes.length === 0
-    ? 0n
-    : BigInt(`0x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")}`);
+  return bytes.length === 0 ? 0n : BigInt(`0x${bytes.toHex()}`);
 }
 
 /** Big-endian, left-padded with zeros. For public values only. */
 export function fromBigInt(value: bigint, length: number): Uint8Array {
-  return new Uint8Array(Buffer.from(value.toString(16).padStart(length * 2, "0"), "hex"));
+  return Uint8Array.fromHex(value.toString(16).padStart(length * 2, "0"));
 }
 
 /** The remainder that is never negative. */

@@ -22,23 +22,30 @@ export function parseEcPublicKey(json: unknown, what: string): EcPublicKey {
   const curveName = stringMember(json, "crv", what);
   const curve = curveNamed(curveName);
   if (!curve) throw malformed(`${what} is on curve ${quote(curveName)}, and Tang knows P-256, P-384 and P-521`);
-  const [x, y] = ["x", "y"].map((name) => {
-    const coordinate = decodeBase64url(stringMember(json, name, what), `${name} of ${what}`);
-    if (coordinate.length === curve.coordinateBytes) return coordinate;
-    throw malformed(`${name} of ${what} has ${coordinate.length} bytes instead of ${curve.coordinateBytes}`);
-  }) as [Uint8Array, Uint8Array];
+  const x = coordinate(json, "x", curve, what);
+  const y = coordinate(json, "y", curve, what);
   if (!isOnCurve(curve, toBigInt(x), toBigInt(y))) throw malformed(`${what} is no point of ${curve.name}`);
   return { curve, x, y };
 }
 
+function coordinate(json: JsonObject, name: "x" | "y", curve: Curve, what: string): Uint8Array {
+  const bytes = decodeBase64url(stringMember(json, name, what), `${name} of ${what}`);
+  if (bytes.length === curve.coordinateBytes) return bytes;
+  throw malformed(`${name} of ${what} has ${bytes.length} bytes instead of ${curve.coordinateBytes}`);
+}
+
 /** With the members that every EC public key has, in the order of RFC 7638 section 3.2. */
-export function ecPublicJwk({ curve, x, y }: EcPublicKey): JsonObject {
+export function ecPublicJwk({ curve, x, y }: EcPublicKey) {
   return { crv: curve.name, kty: "EC", x: encodeBase64url(x), y: encodeBase64url(y) };
 }
 
 /** The octets of SEC 1 section 2.3.3, uncompressed, as OpenSSL takes points. */
 export function uncompressedPoint({ x, y }: EcPublicKey): Uint8Array {
-  return Buffer.concat([Uint8Array.of(4), x, y]);
+  const point = new Uint8Array(1 + x.length + y.length);
+  point[0] = 4;
+  point.set(x, 1);
+  point.set(y, 1 + x.length);
+  return point;
 }
 
 /** SHA-256 as clevis writes it since version 17; SHA-1, which names a key here and guards nothing, as before. */

@@ -74,7 +74,7 @@ function* sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array)
 function addPublicPoints(left: EcPublicKey, right: EcPublicKey): EcPublicKey {
   const { curve } = left;
   const { p, coordinateBytes } = curve;
-  const [x1, y1, x2, y2] = [left.x, left.y, right.x, right.y].map(toBigInt) as [bigint, bigint, bigint, bigint];
+  const [x1, y1, x2, y2] = [toBigInt(left.x), toBigInt(left.y), toBigInt(right.x), toBigInt(right.y)];
   const inverse = inverseModulo(x2 - x1, p);
   if (inverse === undefined) throw malformed("the client key of the token is the ephemeral one"); // 2^-256
   const slope = (y2 - y1) * inverse;

@@ -55,7 +55,9 @@ export function octJwkText(key: SecretBytes): SecretBytes {
 }
 
 function equals(bytes: Uint8Array, text: string): boolean {
-  return bytes.length === text.length && bytes.every((byte, index) => byte === text.charCodeAt(index));
+  if (bytes.length !== text.length) return false;
+  for (let index = 0; index < bytes.length; index += 1) if (bytes[index] !== text.charCodeAt(index)) return false;
+  return true;
 }
 
 /** Steps through JSON text byte by byte. It gives views of the text, never copies. */
@@ -87,12 +89,12 @@ class Scanner {
   string(): Uint8Array {
     this.expect('"');
     const start = this.#at;
-    while (this.#text[this.#at] !== QUOTE) {
-      if (this.#at >= this.#text.length || this.#text[this.#at] === BACKSLASH) throw malformed(`${WHAT} is not a JWK`);
-      this.#at += 1;
-    }
-    this.#at += 1;
-    return this.#text.subarray(start, this.#at - 1);
+    const end = this.#text.indexOf(QUOTE, start);
+    if (end < 0) throw malformed(`${WHAT} is not a JWK`);
+    const content = this.#text.subarray(start, end);
+    if (content.includes(BACKSLASH)) throw malformed(`${WHAT} is not a JWK`);
+    this.#at = end + 1;
+    return content;
   }
 
   /** A string, a scalar, or a list or object with all that is in it. */

@@ -60,7 +60,8 @@ export class PrimeField implements Disposable {
   }
 
   isZero(element: FieldElement): boolean {
-    return element.limbs.every((limb) => limb === 0);
+    for (let index = 0; index < element.limbs.length; index += 1) if (element.limbs[index] !== 0) return false;
+    return true;
   }
 
   /** A number from its big-endian octets, as many as p has; undefined when it is not below p. */
@@ -234,10 +235,14 @@ function subtractLimbs(a: Float64Array, b: Float64Array, out: Float64Array): voi
 
 /** For values that are no secret. */
 function bigIntOf(limbs: Float64Array): bigint {
-  return limbs.reduceRight((sum, limb) => (sum << 24n) | BigInt(limb), 0n);
+  let value = 0n;
+  for (let index = limbs.length - 1; index >= 0; index -= 1) value = (value << 24n) | BigInt(at(limbs, index));
+  return value;
 }
 
 /** For values that are no secret. */
 function publicLimbs(value: bigint, count: number): Float64Array {
-  return Float64Array.from({ length: count }, (_, index) => Number((value >> BigInt(24 * index)) & BigInt(BASE - 1)));
+  const limbs = new Float64Array(count);
+  for (let index = 0, left = value; index < count; index += 1, left >>= 24n) limbs[index] = Number(left & 0xff_ffffn);
+  return limbs;
 }

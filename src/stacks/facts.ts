@@ -78,13 +78,14 @@ export async function lookAtStack(
   };
 }
 
-function installedKernels(files: Files, stack: Stack): readonly InstalledKernel[] {
+/** The kernels of this machine, the newest first: that is the one that boots next. */
+export function installedKernels(files: Files, stack: Stack): readonly InstalledKernel[] {
   const machineId = files.readText("/etc/machine-id")?.trim() || undefined;
   return files
     .list("/usr/lib/modules")
     .filter((version) => files.facts(`/usr/lib/modules/${version}/modules.dep`)) // what a removed kernel leaves has none
     .sort(new Intl.Collator("en", { numeric: true }).compare)
-    .reverse() // the newest is the one that boots next
+    .reverse()
     .map((version) => ({
       version,
       image: stack.imageCandidates(version, machineId).find((path) => files.facts(path)),

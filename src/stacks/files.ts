@@ -16,6 +16,7 @@ import {
   rmdirSync,
   rmSync,
   statfsSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -60,6 +61,11 @@ export class Files {
     if (!found) return undefined;
     const kind = found.isFile() ? "file" : found.isDirectory() ? "folder" : found.isSymbolicLink() ? "link" : "other";
     return { kind, mode: found.mode & 0o7777, size: found.size };
+  }
+
+  /** When the content of a file last changed, in milliseconds since 1970; undefined when there is none. */
+  modified(path: string): number | undefined {
+    return absent(() => statSync(this.#at(path)).mtimeMs);
   }
 
   /** All files below a folder, sorted. */

@@ -49,6 +49,36 @@ export async function auditImage(
   ];
 }
 
+/**
+ * Compares an image that was found with what is installed here. Nothing of it is run: who could write to /boot decides what
+ * is in it.
+ */
+export function compareImage(
+  machine: Machine,
+  stack: Stack,
+  tree: string,
+  expected: Omit<ImageExpectations, "versionLine">,
+): readonly Finding[] {
+  return [
+    compareProgram(machine, tree),
+    auditFiles(machine, tree, stack.files),
+    ...stack.auditBoot(machine, tree),
+    auditConfiguration(machine, tree, expected.keyFiles),
+    auditKernel(machine, tree, expected),
+    ...(expected.hasRemote ? [auditRemote(machine, tree)] : []),
+  ];
+}
+
+function compareProgram(machine: Machine, tree: string): Finding {
+  const program = `${tree}/usr/bin/latchkey`;
+  const facts = machine.files.facts(program);
+  if (!facts) return failure("latchkey is not in the image");
+  if ((facts.mode & 0o111) !== 0o111) return failure("the program in the image is not executable");
+  return sameBytes(machine, program, "/usr/bin/latchkey")
+    ? ok("the program in the image is the installed one")
+    : failure("the program in the image is not the installed /usr/bin/latchkey");
+}
+
 /** The one mistake that nothing else shows: a stripped program is there, starts, and does something else. */
 async function auditProgram(machine: Machine, tree: string, versionLine: string): Promise<Finding> {
   const program = `${tree}/usr/bin/latchkey`;
@@ -105,7 +135,11 @@ function auditConfiguration(machine: Machine, tree: string, keyFiles: readonly s
   return ok(`configuration is as in ${CONFIGURATION} (${wanted.length} files)`);
 }
 
-function auditKernel(machine: Machine, tree: string, expected: ImageExpectations): Finding {
+function auditKernel(
+  machine: Machine,
+  tree: string,
+  expected: Pick<ImageExpectations, "kernel" | "needsBcachefs">,
+): Finding {
   const { kernel, needsBcachefs } = expected;
   const found = findKernelModule(machine.files, join(tree, "usr/lib/modules", kernel), "bcachefs");
   if (found === "built-in") return ok(`bcachefs is part of kernel ${kernel}`);

@@ -1,4 +1,4 @@
-import { type ErrorCode, errorTable } from "./error-table.ts";
+import type { ErrorCode } from "./error-table.ts";
 
 /** How a thing ended, in the words of the design; each has one exit status. */
 export type Outcome = "failed" | "wrong-credential" | "unavailable" | "refused" | "usage" | "configuration";
@@ -28,14 +28,18 @@ export interface ErrorDetails {
 export class LatchkeyError extends Error {
   override readonly name = "LatchkeyError";
   readonly code: ErrorCode;
-  readonly outcome: Outcome;
   readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(oneLine(message), "cause" in details ? { cause: details.cause } : {});
     this.code = code;
-    this.outcome = errorTable[code].outcome;
     this.hint = details.hint === undefined ? undefined : oneLine(details.hint);
+  }
+
+  get outcome(): Outcome {
+    // The table is long, and a program that meets no error starts without it.
+    const { errorTable } = require("./error-table.ts") as typeof import("./error-table.ts");
+    return errorTable[this.code].outcome;
   }
 }
 

@@ -60,6 +60,7 @@ function openFirst() {
     prctl: { args: [i32, u64, u64, u64, u64], returns: i32 },
     setrlimit: { args: [i32, ptr], returns: i32 },
     clock_gettime: { args: [i32, ptr], returns: i32 },
+    read: { args: [i32, ptr, u64], returns: i64 },
     write: { args: [i32, ptr, u64], returns: i64 },
     isatty: { args: [i32], returns: i32 },
   }).symbols satisfies Partial<Libc>;

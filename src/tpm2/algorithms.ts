@@ -43,11 +43,8 @@ export function hashById(id: number): HashAlgorithm | undefined {
 
 /** @throws LatchkeyError token/unsupported */
 export function hashByName(name: string, purpose: string): HashAlgorithm {
-  const found = hashAlgorithms.find((hash) => hash.name === name);
-  if (!found) {
-    throw new LatchkeyError("token/unsupported", `latchkey does not know ${purpose} ${JSON.stringify(name)}`);
-  }
-  return found;
+  for (const hash of hashAlgorithms) if (hash.name === name) return hash;
+  throw new LatchkeyError("token/unsupported", `latchkey does not know ${purpose} ${JSON.stringify(name)}`);
 }
 
 /** A hash that latchkey can compute. */
@@ -56,7 +53,7 @@ export interface NameHash extends HashAlgorithm {
 }
 
 function isComputable(hash: HashAlgorithm): hash is NameHash {
-  return computableHashes.some((name) => name === hash.name);
+  return (computableHashes as readonly string[]).includes(hash.name);
 }
 
 /** A hash that names objects and drives sessions. @throws LatchkeyError token/unsupported */

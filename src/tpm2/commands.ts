@@ -146,11 +146,10 @@ export const commands = {
 
 /** The octets of a command. @param authorizations TPMS_AUTH_COMMAND of each session; nothing for a command without */
 export function encodeCommand(command: TpmCommand, authorizations?: Uint8Array): Uint8Array {
-  const body = concat(
-    ...command.handles.map(({ handle }) => u32(handle)),
-    ...(authorizations ? [u32(authorizations.length), authorizations] : []),
-    command.parameters,
-  );
+  const parts: Uint8Array[] = [];
+  for (const { handle } of command.handles) parts.push(u32(handle));
+  if (authorizations) parts.push(u32(authorizations.length), authorizations);
+  const body = concat(...parts, command.parameters);
   const tag = authorizations ? TAG_SESSIONS : TAG_NO_SESSIONS;
   return concat(u16(tag), u32(HEADER_BYTES + body.length), u32(command.code), body);
 }

@@ -46,15 +46,17 @@ export interface ReadSelection {
 export function decodeSelections(reader: WireReader): readonly ReadSelection[] {
   const count = reader.u32();
   if (count > MAX_BANKS) throw reader.fail(`it lists ${count} PCR banks`);
-  return Array.from({ length: count }, () => {
+  const selections: ReadSelection[] = [];
+  for (let selection = 0; selection < count; selection += 1) {
     const bankId = reader.u16();
     const bitmap = reader.bytes(reader.u8());
     const pcrs: number[] = [];
-    bitmap.forEach((octet, index) => {
-      for (let bit = 0; bit < 8; bit++) if (octet & (1 << bit)) pcrs.push(index * 8 + bit);
-    });
-    return { bankId, pcrs };
-  });
+    for (let pcr = 0; pcr < bitmap.length * 8; pcr += 1) {
+      if ((bitmap[pcr >> 3] ?? 0) & (1 << (pcr & 7))) pcrs.push(pcr);
+    }
+    selections.push({ bankId, pcrs });
+  }
+  return selections;
 }
 
 /** `PCR 7`, `PCRs 1 and 7`, `PCRs 0, 2 and 7`: for messages. */

@@ -31,14 +31,17 @@ export async function readPcrs(turn: TpmTurn, selection: PcrSelection): Promise<
 async function readOnce(turn: TpmTurn, { bank, pcrs }: PcrSelection): Promise<PcrValues | undefined> {
   const values = new Map<number, Uint8Array>();
   let counter: number | undefined;
-  for (let left = pcrs; left.length > 0; left = left.filter((pcr) => !values.has(pcr))) {
+  while (values.size < pcrs.length) {
+    const left: number[] = [];
+    for (const pcr of pcrs) if (!values.has(pcr)) left.push(pcr);
     const command = commands.pcrRead({ bank, pcrs: left });
     const answer = await turn.channel.execute(command, turn.signal);
     const reader = answerReader(command.name, answer.parameters);
     const updates = reader.u32();
     counter ??= updates;
     if (updates !== counter) return undefined;
-    const got = decodeSelections(reader).flatMap((part) => (part.bankId === bank.id ? part.pcrs : []));
+    const got: number[] = [];
+    for (const part of decodeSelections(reader)) if (part.bankId === bank.id) got.push(...part.pcrs);
     const count = reader.u32();
     if (got.length === 0 || count === 0) throw bankMissing(bank.name, pcrs);
     if (count !== got.length || count > MAX_DIGESTS) throw reader.fail(`${count} values for ${got.length} PCRs`);
@@ -50,7 +53,9 @@ async function readOnce(turn: TpmTurn, { bank, pcrs }: PcrSelection): Promise<Pc
     }
     reader.end();
   }
-  return pcrs.map((pcr) => values.get(pcr) ?? new Uint8Array());
+  const inOrder: Uint8Array[] = [];
+  for (const pcr of pcrs) inOrder.push(values.get(pcr) ?? new Uint8Array());
+  return inOrder;
 }
 
 function bankMissing(bank: string, pcrs: readonly number[]): LatchkeyError {

@@ -54,6 +54,16 @@ export async function unseal(turn: TpmTurn, sealed: SealedObject): Promise<Secre
   }
 }
 
+/**
+ * Is it this TPM that sealed the object? Loads it and frees it again; what is inside stays there.
+ * @throws LatchkeyError tpm2/integrity for the object of another TPM, or of this one before it was cleared; what else it answers
+ */
+export async function tryLoading(turn: TpmTurn, sealed: SealedObject): Promise<void> {
+  const primary = await turn.primaries.get(sealed.primary, turn.signal);
+  const object = await load(turn, sealed, primary);
+  await turn.channel.flush(object.handle);
+}
+
 /** How PCRs stand to what an object was sealed to. */
 export interface PcrMatch {
   readonly matches: boolean;

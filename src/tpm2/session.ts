@@ -87,7 +87,8 @@ export class TpmSession implements Authorization, AsyncDisposable {
    * alone, in an HMAC session as in a policy session.
    */
   authorize(command: TpmCommand): Uint8Array {
-    const names = command.handles.map(({ name }) => name);
+    const names: Uint8Array[] = [];
+    for (const { name } of command.handles) names.push(name);
     const cpHash = digest(this.#hash, u32(command.code), ...names, command.parameters);
     const hmac = this.#hmac(cpHash, this.#nonceCaller, this.#nonceTpm, this.#attributes);
     return concat(u32(this.handle), sized(this.#nonceCaller), Uint8Array.of(this.#attributes), sized(hmac));

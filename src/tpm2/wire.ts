@@ -105,7 +105,9 @@ export function sized(bytes: Uint8Array): Uint8Array {
 
 /** The parts in a row, in memory of their own. Not for secrets: the copy is not wiped. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const whole = new Uint8Array(length);
   let offset = 0;
   for (const part of parts) {
     whole.set(part, offset);
@@ -121,7 +123,7 @@ export function hexCode(value: number): string {
 
 /** Lower-case hex of public bytes. */
 export function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
+  return bytes.toHex();
 }
 
 /** Equal in length and content; for public values only. */

@@ -28,6 +28,10 @@ in
   # What NixOS makes of `script`: a program of its own.
   scripts = lib.mapAttrs (_: unit: unit.script) (lib.filterAttrs (_: unit: unit.enable && unit.script != "") initrd.services);
   links = linksOf "wants" "wantedBy" enabled ++ linksOf "requires" "requiredBy" enabled;
+  # Programs and files at fixed places.
+  contents = lib.mapAttrs (_: file: if file.text != null then file.text else file.source.text) (
+    lib.filterAttrs (path: _: lib.hasPrefix "/usr/lib/latchkey/" path) initrd.contents
+  );
   masked = map (name: "${name}.service") evaluated.masked;
   configuration = initrd.contents."/etc/latchkey/latchkey.toml".source.env.file.text;
   fstab = initrd.managerEnvironment.SYSTEMD_SYSROOT_FSTAB.text;

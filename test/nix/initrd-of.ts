@@ -10,6 +10,8 @@ interface ModuleFiles {
   /** `sysroot.mount.wants/x.service` */
   readonly links: readonly string[];
   readonly masked: readonly string[];
+  /** By their path in the image. */
+  readonly contents: Readonly<Record<string, string>>;
   /** By their path in a package. */
   readonly dropIns: Readonly<Record<string, string>>;
   readonly configuration: string;
@@ -49,6 +51,7 @@ export function initrdOfModule({ program }: { readonly program: string }): Files
   for (const [name, text] of Object.entries(module.scripts)) {
     files[scriptPath(name)] = { content: `#!/bin/sh -e\n${text}`, mode: 0o755 };
   }
+  for (const [path, text] of Object.entries(module.contents)) files[path] = { content: text, mode: 0o755 };
   for (const link of module.links) files[`${UNITS}/${link}`] = { link: `${UNITS}/${link.split("/").at(-1) ?? ""}` };
   for (const [path, text] of Object.entries(module.dropIns)) {
     files[path.replace("lib/systemd/system", UNITS)] = text;

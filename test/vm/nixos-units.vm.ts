@@ -71,9 +71,10 @@ if (reason !== undefined) {
   });
 
   vmCase("a named root that turns up unencrypted is not mounted, and the reason is shown", async (name) => {
-    // dracut's shell says the reason as well: without it, it is our unit that does.
-    const withoutShell = { "/etc/systemd/system/emergency.service": { link: "/dev/null" } };
-    await using machine = await start(name, { files: withoutShell, isEncrypted: false });
+    // dracut's shell would say the reason as well: without it, it is our unit that does.
+    const emergency = "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=systemctl --force poweroff\n";
+    const files = { "/etc/systemd/system/emergency.service": emergency };
+    await using machine = await start(name, { files, isEncrypted: false });
     await machine.expect(/the root filesystem was refused: root: .*not encrypted/, { within: seconds(180) });
     expect(machine.console.text).not.toContain("new snapshot of blank");
   });

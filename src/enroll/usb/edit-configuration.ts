@@ -156,14 +156,18 @@ function removeFrom(text: string, tables: readonly Table[], table: Table, stick:
   const usb = pairOf(table, "usb");
   const sub = tables.filter(({ path }) => isPath(path, [...table.path, "usb"]));
   const sources = pairOf(table, "sources");
-  const isIt = (span: Span): boolean =>
-    text.slice(span.start, span.end).toLowerCase().includes(quote(stick.uuid).toLowerCase());
+  const names = (span: Span, value: string): boolean =>
+    text.slice(span.start, span.end).toLowerCase().includes(quote(value).toLowerCase());
+  // The plan has the path without the slash that it may begin with.
+  const isIt = (...spans: readonly Span[]): boolean =>
+    spans.some((span) => names(span, stick.uuid)) &&
+    spans.some((span) => names(span, stick.path) || names(span, `/${stick.path}`));
   if (usb?.items) {
-    const index = usb.items.findIndex(isIt);
+    const index = usb.items.findIndex((item) => isIt(item));
     if (index < 0) return undefined;
     if (usb.items.length > 1) return replaced(text, { ...itemWithComma(text, usb.items, index), by: "" });
   } else if (sub.length > 0) {
-    const mine = sub.find((each) => each.pairs.some(({ value }) => isIt(value)));
+    const mine = sub.find((each) => isIt(...each.pairs.map(({ value }) => value)));
     if (!mine?.header) return undefined;
     const span = { start: lineStart(text, mine.header.start), end: nextLine(text, endOf(mine)) };
     return replaced(text, { ...span, by: "" }, ...(sub.length > 1 ? [] : unnamed(text, sources)));

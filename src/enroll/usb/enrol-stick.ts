@@ -71,7 +71,7 @@ export function stickSteps({ target, stick, path, configuration }: StickPlanFact
     isLuks ? `make a random key of ${KEY_OCTETS} bytes` : "take the passphrase itself: a bcachefs has no other key",
     "show what is on the stick and what changes, and ask",
     `write ${path} to the stick ${stick.uuid} (${stick.device})`,
-    "unmount it, and read the key from it again as the boot will",
+    `${stick.mountPoint === undefined ? "unmount it, and " : ""}read the key from the device again, as the boot will`,
     ...(isLuks
       ? [
           `add key slot ${target.facts.slot} to ${target.facts.device}`,

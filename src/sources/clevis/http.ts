@@ -78,7 +78,8 @@ async function readBounded(response: Response, sizeLimit: number): Promise<Uint8
     if (size > sizeLimit) throw new HttpFailure(`an answer longer than ${sizeLimit} bytes`, false);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks);
+  const [only] = chunks;
+  return chunks.length === 1 && only ? only : Buffer.concat(chunks);
 }
 
 /** OpenSSL's names for what is wrong with a certificate, x509_vfy.h, and Node's for a name that does not match. */

@@ -34,8 +34,11 @@ export class CollectedShares implements Disposable {
     const x = this.#field.read(share.bytes.subarray(0, SSS_NUMBER_BYTES));
     const y = this.#field.read(share.bytes.subarray(SSS_NUMBER_BYTES));
     if (!x || !y) throw malformed("it holds a number that is not below p");
-    const isKnown = this.#points.some((point) => this.#field.isZero(this.#field.subtract(point.x, x)));
-    if (isKnown) throw malformed("it holds the same point as another share");
+    for (const point of this.#points) {
+      if (this.#field.isZero(this.#field.subtract(point.x, x))) {
+        throw malformed("it holds the same point as another share");
+      }
+    }
     this.#points.push({ x, y });
   }
 

@@ -18,9 +18,10 @@ export async function openSss(token: Token, pin: SssPin, context: OpenContext, o
   using collected = new CollectedShares(pin.prime);
   const cancel = new AbortController();
   const signal = AbortSignal.any([context.signal, cancel.signal]);
-  const standings: ShareStanding[] = pin.shares.map((share) =>
-    "token" in share ? { is: "pending" } : { is: "failed", error: share.error },
-  );
+  const standings: ShareStanding[] = [];
+  for (const share of pin.shares) {
+    standings.push("token" in share ? { is: "pending" } : { is: "failed", error: share.error });
+  }
   const finished = Promise.withResolvers<void>();
   let over = false;
   const finish = (error?: LatchkeyError): void => {
@@ -29,7 +30,11 @@ export async function openSss(token: Token, pin: SssPin, context: OpenContext, o
     else finished.resolve();
   };
 
-  const count = (...kinds: ShareStanding["is"][]): number => standings.filter(({ is }) => kinds.includes(is)).length;
+  const count = (...kinds: ShareStanding["is"][]): number => {
+    let those = 0;
+    for (const { is } of standings) if (kinds.includes(is)) those += 1;
+    return those;
+  };
   const judge = (): void => {
     if (over) return;
     if (collected.count >= pin.threshold) finish();
@@ -85,6 +90,7 @@ function localFirst(pin: SssPin): readonly number[] {
     const share = pin.shares[index];
     return share !== undefined && "token" in share && ["tpm2", "null"].includes(share.token.pin.kind);
   };
-  const all = [...pin.shares.keys()];
-  return [...all.filter(isLocal), ...all.filter((index) => !isLocal(index))];
+  const [local, others]: [number[], number[]] = [[], []];
+  for (let index = 0; index < pin.shares.length; index += 1) (isLocal(index) ? local : others).push(index);
+  return [...local, ...others];
 }

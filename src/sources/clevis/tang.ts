@@ -1,7 +1,7 @@
 import { decryptA256gcm } from "../../jose/a256gcm.ts";
 import { contentKey } from "../../jose/concat-kdf.ts";
 import { type EcPublicKey, ecPublicJwk, parseEcPublicKey } from "../../jose/ec-jwk.ts";
-import { parseJsonObject, sortedJson } from "../../jose/json.ts";
+import { parseJsonObject } from "../../jose/json.ts";
 import type { Jwe } from "../../jose/jwe.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
@@ -26,7 +26,8 @@ export async function openTang(jwe: Jwe, pin: TangPin, context: OpenContext): Pr
   // Loaded here: node:crypto, which it needs, takes Bun most of what it takes to start, and a token for the TPM does without.
   const { BlindedExchange } = await import("../../jose/mccallum-relyea.ts");
   using exchange = new BlindedExchange(pin.serverKey, pin.clientKey);
-  const question = sortedJson({ ...ecPublicJwk(exchange.blinded), alg: "ECMR", key_ops: ["deriveKey"] });
+  const { crv, kty, x, y } = ecPublicJwk(exchange.blinded);
+  const question = JSON.stringify({ alg: "ECMR", crv, key_ops: ["deriveKey"], kty, x, y }); // sorted, as clevis sends it
   const answer = await askPatiently(pin, question, context);
   for (const candidate of exchange.unblind(answer)) {
     using agreed = candidate;

@@ -1,5 +1,6 @@
 import { KEY_BYTES } from "../../jose/a256gcm.ts";
 import { decodeBase64url } from "../../jose/base64url.ts";
+import { toBigInt } from "../../jose/curves.ts";
 import {
   arrayMember,
   isJsonObject,
@@ -117,15 +118,17 @@ function parseSssPin(data: JsonObject, budget: Budget): SssPin {
   if (prime.length !== SSS_NUMBER_BYTES) {
     throw malformed(`the sss pin has a p of ${prime.length} bytes instead of ${SSS_NUMBER_BYTES}`);
   }
-  const isOne = prime.every((byte, index) => byte === (index === prime.length - 1 ? 1 : 0));
-  if (((prime.at(-1) ?? 0) & 1) === 0 || isOne) throw malformed("the sss pin has a p that is not an odd prime");
-  const shares = arrayMember(data, "jwe", "the sss pin");
+  const value = toBigInt(prime);
+  if ((value & 1n) === 0n || value === 1n) throw malformed("the sss pin has a p that is not an odd prime");
+  const given = arrayMember(data, "jwe", "the sss pin");
+  const shares: Share[] = [];
+  for (const share of given.slice(0, MAX_SHARES)) shares.push(parseShare(share, { ...budget, levels }));
   return {
     kind: "sss",
     threshold,
     prime,
-    shares: shares.slice(0, MAX_SHARES).map((share) => parseShare(share, { ...budget, levels })),
-    sharesLeftOut: Math.max(0, shares.length - MAX_SHARES),
+    shares,
+    sharesLeftOut: Math.max(0, given.length - MAX_SHARES),
   };
 }
 

@@ -94,7 +94,9 @@ export function parsePcrIds(value: unknown, code: ErrorCode): readonly number[] 
   if (text === "") return [];
   if (text === "all") return Array.from({ length: PCR_COUNT }, (_, pcr) => pcr); // a word of tpm2-tools
   if (text.length > MAX_NAME_CHARACTERS * 2) throw fail(text);
-  return text.split(",").map((item) => pcrNumber(item, fail));
+  const pcrs: number[] = [];
+  for (const item of text.split(",")) pcrs.push(pcrNumber(item, fail));
+  return pcrs;
 }
 
 function pcrNumber(text: string, fail: (text: string) => LatchkeyError): number {

@@ -43,7 +43,8 @@ async function unpack(machine: Machine, image: string, folder: string): Promise<
   if (!parts.includes("main")) return { tree: folder };
   const main = `${folder}/main`;
   for (const early of parts.filter((name) => /^early\d*$/.test(name))) {
-    await machine.run(["cp", "--archive", "--no-clobber", files.outside(`${folder}/${early}/.`), files.outside(main)]);
+    const merge = ["cp", "--archive", "--no-clobber", "--no-target-directory"];
+    await machine.run([...merge, files.outside(`${folder}/${early}`), files.outside(main)]);
   }
   return { tree: main };
 }

@@ -6,6 +6,14 @@
 }:
 let
   flake = import ../flake-outputs.nix { inherit libPath; flake = ../../..; };
+  pretend = import ../pretend/pkgs.nix { inherit lib; };
+  withGoodBun = import ../../../nix {
+    pkgs = pretend // {
+      bun = pretend.bun // {
+        version = "1.4.7";
+      };
+    };
+  };
   both = [
     "aarch64-linux"
     "x86_64-linux"
@@ -19,9 +27,11 @@ in
     flake.formatter
   ]) [ both both both both ];
   "the default package is latchkey" = equal flake.packages.x86_64-linux.default.drvArgs.pname "latchkey";
-  "a nixpkgs whose Bun is too old gets the lock's" = equal (map (package: package.drvArgs.pname or package.name)
+  "a nixpkgs whose Bun is too old gets the lock's, which has a loader of its own" = equal (map (one: one ? drvArgs)
     flake.packages.x86_64-linux.default.drvArgs.nativeBuildInputs
-  ) [ "bun" ];
+  ) [ true ];
+  "one whose Bun will do gets that" = equal (map (one: one.version) withGoodBun.drvArgs.nativeBuildInputs) [ "1.4.7" ];
+  "without flakes the module finds the same package" = equal ((import ../../../nix { pkgs = pretend; }).drvArgs.pname) "latchkey";
   "the module of the flake brings the package along" =
     let
       evaluated = import ../eval.nix { inherit libPath; } {

@@ -57,13 +57,13 @@ in
     "TimeoutStartSec=infinity"
   ];
   "unnamed it is opened by its device, if it is encrypted" = has unnamedUnit [
-    "ExecStart=/nix/store/00000000000000000000000000000000-latchkey/bin/latchkey unlock \"/dev/disk/by-label/data\""
+    "ExecStart=/nix/store/00000000000000000000000000000000-latchkey/bin/latchkey unlock --wait \"/dev/disk/by-label/data\""
     "ExecCondition=/nix/store/00000000000000000000000000000000-bcachefs-tools/bin/bcachefs unlock -c \"/dev/disk/by-label/data\""
     "WantedBy=data.mount"
   ];
   "and its mount does not depend on us" = lacks unnamedUnit [ "RequiredBy=" ];
   "named it must be what it should be, or is not mounted" = has namedUnit [
-    "latchkey unlock \"data\""
+    "latchkey unlock --wait \"data\""
     "RequiredBy=data.mount"
   ];
   "named it has no way around that" = lacks namedUnit [ "ExecCondition" ];
@@ -83,6 +83,7 @@ in
     "RequiredBy=data.mount more.mount"
   ];
   "a pool is fine" = fine pool;
+  "a missing member does not keep the others of its pool" = lacks pool.systemUnits."latchkey-unlock-storage.service" [ "BindsTo=" ];
   "what the initrd has opened is not asked for again" = equal [
     again.systemUnits
     again.maskedInSystem

@@ -52,6 +52,7 @@ export interface RunOptions {
   /** The terminal that controls the command; otherwise none does. */
   readonly terminal?: Pty | undefined;
   readonly asNobody?: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
   /** What it prints goes into a pipe that nobody reads for a while; then the status is the reader's. */
   readonly isReadSlowly?: boolean;
 }
@@ -118,7 +119,7 @@ export class Sandbox implements Disposable {
         stdin: terminal ? Bun.file(terminal.path) : stdin === undefined ? "ignore" : Bun.file(this.path(stdin)),
         stdout: "pipe",
         stderr: "pipe",
-        env: { PATH: process.env["PATH"], LATCHKEY_TEST_MEMORY: memory },
+        env: { PATH: process.env["PATH"], LATCHKEY_TEST_MEMORY: memory, ...options.environment },
         signal: AbortSignal.timeout(LIMIT),
       },
     );

@@ -62,6 +62,7 @@ describe("what names a device", () => {
     ["sda1", 'expected UUID=…, LABEL=…, or a path, got "sda1"'],
     ["UUID=", "UUID= is empty"],
     ['UUID=""', "UUID= is empty"],
+    ["LABEL=..", 'LABEL= cannot be ".."'],
     ['UUID="', "the quotes of UUID= do not match"],
     [`UUID="${uuid}`, "the quotes of UUID= do not match"],
     ["UUID=6e8c…", 'UUID= has letters, digits and "-" only, got "6e8c…"'],

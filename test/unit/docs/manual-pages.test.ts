@@ -117,7 +117,7 @@ describe.each(files)("%s", (file) => {
 describe("latchkey.8", () => {
   test("lists the commands in the order of the help, each with its page", () => {
     const lines = section(readPage("latchkey.8"), "DESCRIPTION");
-    const listed = items(lines).flatMap((item) => /^Cm (\w+)$/.exec(item)?.[1] ?? []);
+    const listed = items(lines).flatMap((item) => /^Cm ([\w-]+)$/.exec(item)?.[1] ?? []);
     expect(listed).toEqual(commands.map((command) => command.name()));
     for (const name of listed) expect(lines).toContain(`.Xr latchkey-${name} 8 .`);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type ScriptRun, StubPrograms } from "./stub-programs.ts";
 
@@ -7,7 +7,13 @@ const script = join(import.meta.dir, "../../../initrd-hooks/dracut/latchkey-list
 const dash = ["/usr/bin/dash", "/bin/dash", "/bin/sh"].find((path) => existsSync(path)) ?? "sh";
 
 interface Scene {
-  readonly action?: string;
+  readonly action?: readonly string[];
+  /** Files of the folder of questions, by name. */
+  readonly questions?: (folder: string) => Readonly<Record<string, string>>;
+  /** What became of systemd-cryptsetup. */
+  readonly result?: string;
+  /** Volumes that systemd-cryptsetup began to ask for. */
+  readonly asked?: readonly string[];
   /** What systemd says of latchkey.service, time after time; the last stays. */
   readonly states?: readonly string[];
   /** Lines of the file that says where latchkey listens; undefined while there is none. */
@@ -20,16 +26,25 @@ interface Scene {
 }
 
 interface Outcome extends ScriptRun {
+  /** Names below the folders of latchkey, of keys and of questions. */
   readonly left: readonly string[];
   readonly asked: number;
+  readonly started: readonly string[];
 }
 
 async function listening(scene: Scene): Promise<Outcome> {
-  const { action = "wait", states = [], sockets = [], files = [] } = scene;
+  const { action = ["wait", "data"], states = [], sockets = [], files = [] } = scene;
   using stubs = new StubPrograms();
-  const [keys, run] = [join(stubs.folder, "keys.d"), join(stubs.folder, "run")];
-  mkdirSync(keys);
-  mkdirSync(run);
+  const [keys, run, questions] = [
+    join(stubs.folder, "keys.d"),
+    join(stubs.folder, "run"),
+    join(stubs.folder, "ask-password"),
+  ];
+  for (const folder of [keys, run, questions, join(stubs.folder, "proc/7")]) mkdirSync(folder, { recursive: true });
+  for (const [name, text] of Object.entries(scene.questions?.(questions) ?? {})) {
+    stubs.put(`ask-password/${name}`, text);
+  }
+  for (const name of scene.asked ?? []) stubs.put(`run/asked.${name}`, "");
   using servers = new DisposableStack();
   for (const name of sockets) {
     const server = Bun.listen({ unix: join(keys, name), socket: { data: () => undefined } });
@@ -59,20 +74,24 @@ async function listening(scene: Scene): Promise<Outcome> {
     "systemctl",
     `number=0; [ -e "${stubs.folder}/asked" ] && read -r number < "${stubs.folder}/asked"`,
     `[ "$number" = ${scene.listComesAt ?? -1} ] && : > "${run}/listening"`,
+    '[ "$1" = show ] || exit 0',
     `echo $((number + 1)) > "${stubs.folder}/asked"`,
     `while [ "$number" -gt ${states.length - 1} ]; do number=$((number - 1)); done`,
     `while read -r line; do echo "$line"; done < "${stubs.folder}/state$number"`,
   );
-  const ended = await stubs.run([dash, script, action], {
+  const ended = await stubs.run([dash, script, ...action], {
     LATCHKEY_RUN: run,
     LATCHKEY_KEYS: keys,
+    LATCHKEY_QUESTIONS: questions,
+    LATCHKEY_PROC: join(stubs.folder, "proc"),
+    ...(scene.result === undefined ? {} : { SERVICE_RESULT: scene.result }),
     LATCHKEY_UPTIME: join(stubs.folder, "uptime"),
   });
-  const left = [...sockets, ...files].filter((name) => existsSync(join(keys, name)));
   return {
     ...ended,
-    left: existsSync(join(run, "listening")) ? ["listening", ...left] : left,
-    asked: ended.calls.filter((call) => call.startsWith("systemctl")).length,
+    left: [run, keys, questions].flatMap((folder) => readdirSync(folder).sort()),
+    asked: ended.calls.filter((call) => call.startsWith("systemctl show")).length,
+    started: ended.calls.filter((call) => call.startsWith("systemctl start")),
   };
 }
 
@@ -83,6 +102,15 @@ describe("before systemd-cryptsetup", () => {
   test("a latchkey that listens is not waited for", async () => {
     const run = await listening({ states: [state("activating", "loaded", 7)], list: () => [] });
     expect(run).toMatchObject({ status: 0, stderr: "", asked: 1, left: ["listening"] });
+  });
+
+  test("it is noted for which volume latchkey was there to be asked", async () => {
+    const states = [state("activating", "loaded", 7)];
+    const list = (keys: string) => [`${keys}/swap.key`, `${keys}/data.key`];
+    expect((await listening({ states, list })).left).toEqual(["asked.data", "listening"]);
+    expect((await listening({ states, list, action: ["wait", "other"] })).left).toEqual(["listening"]);
+    const theirs = await listening({ states, list: () => [], sockets: ["data.key"] });
+    expect(theirs.left).toEqual(["listening", "data.key"]);
   });
 
   test("a latchkey that is about to start, or has started, is waited for until it listens", async () => {
@@ -128,7 +156,7 @@ describe("before systemd-cryptsetup", () => {
 describe("after latchkey", () => {
   test("its sockets are taken away, and nothing else", async () => {
     const run = await listening({
-      action: "over",
+      action: ["over"],
       list: (keys) => [
         ...[`${keys}/data.key`, `${keys}/staged.key`, `${keys}/gone.key`],
         ...["/etc/passwd", `${keys}/../listening`, "-rf", "*", ""],
@@ -141,6 +169,60 @@ describe("after latchkey", () => {
   });
 
   test("nothing is done when it left nothing", async () => {
-    expect(await listening({ action: "over", files: ["a.key"] })).toMatchObject({ status: 0, left: ["a.key"] });
+    expect(await listening({ action: ["over"], files: ["a.key"] })).toMatchObject({ status: 0, left: ["a.key"] });
+  });
+
+  test("its question is taken off the console, and no other", async () => {
+    const question = (pid: number, id: string, socket: string) =>
+      `[Ask]\nPID=${pid}\nSocket=${socket}\nId=${id}\nMessage=a=b\n`;
+    const run = await listening({
+      action: ["over"],
+      questions: (folder) => ({
+        "ask.ours": question(6, "latchkey:data", `${folder}/sck.ours`),
+        "sck.ours": "",
+        "ask.alive": question(7, "latchkey:data", `${folder}/sck.alive`),
+        "sck.alive": "",
+        "ask.theirs": question(6, "cryptsetup:/dev/vda", `${folder}/sck.theirs`),
+        "sck.theirs": "",
+        "ask.strange": question(6, "latchkey:data", "/etc/passwd"),
+        "ask.empty": "",
+        "tmp.other": question(6, "latchkey:data", ""),
+      }),
+    });
+    expect(run).toMatchObject({
+      status: 0,
+      stderr: "",
+      left: ["ask.alive", "ask.empty", "ask.theirs", "sck.alive", "sck.theirs", "tmp.other"],
+    });
+    expect(run.calls).not.toContain("rm -f /etc/passwd");
+  });
+});
+
+describe("after systemd-cryptsetup has failed", () => {
+  const unit = "systemd-cryptsetup@data.service";
+  const again = { action: ["again", "data", unit], result: "exit-code", asked: ["data"] } as const;
+
+  test("it is started again when latchkey is dead, without the socket that made it fail", async () => {
+    const run = await listening({
+      ...again,
+      states: [state("activating"), state("deactivating")],
+      list: (keys) => [`${keys}/data.key`],
+      sockets: ["data.key"],
+    });
+    expect(run).toMatchObject({ status: 0, asked: 2, started: [`systemctl start --no-block ${unit}`], left: [] });
+    expect(run.stderr).toContain("not there to give the key of data");
+  });
+
+  test("it is not started a second time", async () => {
+    const run = await listening({ ...again, asked: [], states: [state("failed")] });
+    expect(run).toMatchObject({ status: 0, asked: 0, started: [] });
+  });
+
+  test.each<[string, Partial<Scene>]>([
+    ["while latchkey lives, which opens it itself", { states: [state("activating")] }],
+    ["when it has not failed, but was stopped", { result: "success", states: [state("failed")] }],
+    ["when it was another volume that latchkey was asked for", { asked: ["swap"], states: [state("failed")] }],
+  ])("it is not started %s", async (_, scene) => {
+    expect(await listening({ ...again, ...scene })).toMatchObject({ status: 0, stderr: "", started: [] });
   });
 });

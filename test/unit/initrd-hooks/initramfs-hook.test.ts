@@ -19,7 +19,7 @@ cut_it() { printf 'exit 1' > "$1"; }
 
 /** A system with the program and a configuration, and an image that the packages' hooks have put together. */
 class BuildScene extends InitramfsScene {
-  constructor(needs = "", keyFiles = "") {
+  constructor(needs = "") {
     super();
     this.script("/hook", this.text("hook.sh"));
     // The hook's own paths lead into the scene, and it appends them to the image's: there they lead back to the image.
@@ -30,7 +30,6 @@ class BuildScene extends InitramfsScene {
       '#!/bin/sh\ncase "$*" in',
       `--version) echo "${VERSION}" ;;`,
       `image-needs) echo "${needs}" ;;`,
-      `"image-needs --key-files") echo "${keyFiles}" ;;`,
       "esac\n",
     ];
     this.put("/usr/bin/latchkey", answers.join("\n"), 0o755);
@@ -83,7 +82,7 @@ describe("the build hook", () => {
   });
 
   test("brings the key file that the configuration wants, with a warning", async () => {
-    using scene = new BuildScene("", "");
+    using scene = new BuildScene();
     const keyFile = scene.at("/etc/latchkey/root.key");
     scene.put(
       "/usr/bin/latchkey",

@@ -91,7 +91,7 @@ configure_networking() { echo configure_networking >> "${this.stubs.folder}/call
   async run(path: string, environment: Readonly<Record<string, string>> = {}, ...words: string[]): Promise<ScriptRun> {
     const run = await this.stubs.run([dash, this.at(path), ...words], { ROOT: "UUID=1", ...environment });
     const image = this.at("/");
-    const uninteresting = /^(?:rm|mkdir|cat|cp|mv|tr|sed|readlink|cmp|find|blkid|timeout|sleep) /;
+    const uninteresting = /^$|^\s|^(?:rm|mkdir|cat|cp|mv|tr|sed|readlink|cmp|find|blkid|timeout|sleep) /;
     return {
       ...run,
       stderr: run.stderr.replaceAll(image, "/"),

@@ -127,4 +127,34 @@ describe("what is handed over to the units of the initrd", () => {
     const data = volumePlan("crypt", { kind: "luks" });
     expect(planHandover(planOf([data]), reportWith(refused)).refused).toBeUndefined();
   });
+
+  describe("where the initrd lets latchkey look again", () => {
+    const absent = {
+      devices: [],
+      uuid: null,
+      error: { code: "bcachefs/device-missing", reason: "root: is not there" },
+    } as const;
+    const guessed = planOf([volumePlan("root", { isRoot: true, certainty: "if-bcachefs" }), volumePlan("data")]);
+    const waiting: [string, Plan, Partial<VolumeRecord>[], readonly string[] | undefined][] = [
+      ["nothing is missing", plan, [{}, other], undefined],
+      ["a device has not come", plan, [{}, { ...other, ...absent, standing: "failed" }], ["data"]],
+      ["only a guess is missing", guessed, [{ ...absent, error: null, standing: "left-to-system" }, other], []],
+      ["a volume is there and stayed closed", plan, [{ standing: "failed", error }], undefined],
+      [
+        "a volume cannot be read",
+        plan,
+        [{ ...absent, standing: "failed", error: { code: "bcachefs/not-bcachefs", reason: "root: no bcachefs" } }],
+        undefined,
+      ],
+    ];
+    test.each(waiting)("%s", (_, made, volumes, expected) => {
+      expect(planHandover(made, reportWith(...volumes)).waiting).toEqual(expected);
+    });
+  });
+
+  test("the members of a bcachefs root that has several are named, for a mount that needs all of them", () => {
+    expect(planHandover(plan, reportWith({}, other)).rootMembers).toEqual(["/dev/vda", "/dev/vdb"]);
+    expect(planHandover(plan, reportWith({ devices: ["/dev/vda"] })).rootMembers).toEqual([]);
+    expect(planHandover(plan, reportWith({ kind: "luks" })).rootMembers).toEqual([]);
+  });
 });

@@ -124,6 +124,13 @@ describe("a stick is taken out again", () => {
     expect(removeStick(text, "root", stick)).toBe(`${head}sources = ["prompt"]\n\n${rest}`);
   });
 
+  test("one of several files on one stick", () => {
+    const third = line.replace("root.key", "/keys/third.key");
+    const text = `${head}sources = ["usb"]\nusb = [${line}, ${third}]\n`;
+    const file = { ...stick, path: "keys/third.key" };
+    expect(removeStick(text, "root", file)).toBe(`${head}sources = ["usb"]\nusb = [${line}]\n`);
+  });
+
   test("one that is not there is not", () => {
     expect(removeStick(`${head}sources = ["usb"]\nusb = ${other}\n`, "root", stick)).toBeUndefined();
     expect(removeStick(rest, "root", stick)).toBeUndefined();

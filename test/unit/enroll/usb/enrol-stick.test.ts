@@ -97,7 +97,7 @@ describe.skipIf(whyNot !== undefined)(`a stick for a LUKS volume (${whyNot ?? "a
         "make a random key of 64 bytes",
         "show what is on the stick and what changes, and ask",
         `write data.key to the stick ${STICK_UUID} (${stick.device})`,
-        "unmount it, and read the key from it again as the boot will",
+        "unmount it, and read the key from the device again, as the boot will",
         `add key slot 1 to ${disk.image}`,
         `prove on ${disk.image} that what was read opens key slot 1`,
         `mark key slot 1 as this stick's, by token 0`,
