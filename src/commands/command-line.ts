@@ -9,6 +9,7 @@ type Register = (program: Command) => void;
  */
 const commands: Readonly<Record<string, () => Promise<Register>>> = {
   unlock: async () => (await import("./unlock.ts")).registerUnlock,
+  check: async () => (await import("./check.ts")).registerCheck,
   verify: async () => (await import("./verify.ts")).registerVerify,
   status: async () => (await import("./status.ts")).registerStatus,
   report: async () => (await import("./report.ts")).registerReport,

@@ -1,5 +1,5 @@
 import type { Plan, SourcePlan, VolumePlan } from "../config/plan.ts";
-import { type FoundVolume, type Provider, providerFor } from "../providers/provider.ts";
+import { type FoundVolume, type Provider, type Providers, providerFor } from "../providers/provider.ts";
 import { asLatchkeyError, type LatchkeyError } from "../system/errors.ts";
 import { assembleProviders } from "./assemble.ts";
 
@@ -23,9 +23,11 @@ export function stateOf(looked: Looked): string {
   return looked.error.outcome === "unavailable" ? "not there" : "unusable";
 }
 
-/** Looks at every volume of the plan once, waiting for none. */
-export async function lookAt(plan: Plan): Promise<readonly Looked[]> {
-  const providers = assembleProviders();
+/**
+ * Looks at every volume of the plan once, waiting for none.
+ * @param providers for whoever asks them more afterwards
+ */
+export async function lookAt(plan: Plan, providers: Providers = assembleProviders()): Promise<readonly Looked[]> {
   return await Promise.all(
     plan.volumes.map(async (volume) => {
       const notes: string[] = [];

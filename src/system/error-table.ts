@@ -68,6 +68,11 @@ export const errorTable = {
     outcome: "wrong-credential",
     when: "the passphrase does not unwrap the key of a bcachefs; damage to the wrapped key looks the same",
   },
+  "check/no-answer": {
+    outcome: "unavailable",
+    when: "something that `latchkey check` looks at did not answer in time",
+  },
+  "check/unreadable": { outcome: "failed", when: "a file that `latchkey check` looks at cannot be read" },
   "config/invalid-value": { outcome: "configuration", when: "a setting has a value that latchkey cannot use" },
   "config/key-in-image": {
     outcome: "configuration",

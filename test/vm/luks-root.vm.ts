@@ -11,6 +11,7 @@ import { PASSPHRASE } from "./images.ts";
 import { type LuksImage, type LuksMember, type LuksOptions, luksImage } from "./images-luks.ts";
 import { buildInitrd, type InitrdOptions, smallMachineDrivers } from "./initrd.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
+import { describeFindings, findInMemory } from "./memory.ts";
 import { rootSays } from "./root-tree.ts";
 import { tpmState } from "./tokens.ts";
 
@@ -61,11 +62,11 @@ const openedBy = (report: Report): readonly unknown[] =>
   report.volumes.filter(({ kind }) => kind === "luks").map(({ name, opened_by }) => [name, opened_by]);
 
 vmCase(
-  "LUKS: a wrong passphrase is told, the right one goes to systemd-cryptsetup and opens the root",
+  "LUKS: a wrong passphrase is told, the right one opens the root through systemd, and no copy of either is left",
   async (name) => {
     const luks = await image();
     const [member] = luks.members;
-    await using machine = await start(name, luks);
+    await using machine = await start(name, luks, { atRoot: "hold" });
     const mapping = `luks-${member?.uuid}`;
     await machine.expect(/Passphrase for luks-\S+ \(LUKS2/);
     await machine.sendLine(WRONG_PASSPHRASE);
@@ -78,6 +79,12 @@ vmCase(
     expect(JSON.stringify(report)).not.toContain(PASSPHRASE);
     expect(machine.console.text).not.toMatch(NATIVE_QUESTION);
     expect(machine.console.text).not.toContain("latchkey opens it itself");
+    await machine.expect(rootSays.holding);
+    const memory = await machine.saveMemory();
+    for (const secret of [PASSPHRASE, WRONG_PASSPHRASE]) {
+      const findings = await findInMemory(memory, new TextEncoder().encode(secret), "the passphrase");
+      expect(describeFindings(findings)).toBe("");
+    }
   },
 );
 

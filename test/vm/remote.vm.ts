@@ -64,8 +64,9 @@ async function dracutMachine(
 
 /** The console says where to come, and with which key. */
 async function announced(machine: Machine, keys: SshKeys): Promise<void> {
-  await machine.expect(CONSOLE_QUESTION);
-  await machine.expect(`remote: ssh -p ${SSH_PORT} root@${GUEST_ADDRESS}, host key ${keys.hostFingerprint}`);
+  const line = `remote: ssh -p ${SSH_PORT} root@${GUEST_ADDRESS}, host key ${keys.hostFingerprint}`;
+  // In whatever order: the network may be there before the disk is.
+  await machine.expect(new RegExp(`(?=[^]*${CONSOLE_QUESTION.source})(?=[^]*${RegExp.escape(line)})`));
 }
 
 vmCase("dracut, OpenSSH: a session can answer, and nothing else; it is told wrong, then right", async (name) => {

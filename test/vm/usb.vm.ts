@@ -27,7 +27,8 @@ const FAT = "4F2A-99C1";
 const EXT = "6c617463-6865-4b65-8000-00000000c0de";
 const ISO = "2026-11-22-17-04-41-00";
 const PARTITION = "1a2b3c4d-01";
-const PARTITION_OFFSET = 5_000;
+/** Beyond what udev reads of every partition. */
+const PARTITION_OFFSET = 1_500_001;
 
 const sha256 = (text: string): string => Bun.SHA256.hash(text, "hex");
 
@@ -181,25 +182,22 @@ const sequences: readonly (readonly [Stack, Kind])[] = [
 for (const [stack, kind] of sequences) {
   vmCase(`${stack}, ${kind}: each stick that will not do is named, and the second right one opens`, async (name) => {
     const right = contents[kind];
+    // The right key stands only where the search would not find what udev reads of every disk: not in the first megabytes.
+    const far = { "a.bin": "x".repeat(8 * 1024 ** 2) };
+    const wrong = `not ${sha256(right)}`;
+    const link = { "keys/real.key": wrong, "keys/root.key": { link: "real.key" } };
     const sticks = [
-      late(await stick({ type: "vfat", uuid: "4F2A-99C2", files: { "root.key": right } }), "other"),
-      late(await stick({ type: "vfat", uuid: FAT, files: { "root.key": `not ${right}` } }), "checksum"),
-      late(
-        await stick({
-          type: "ext4",
-          uuid: EXT,
-          files: { "keys/real.key": right, "keys/root.key": { link: "real.key" } },
-        }),
-        "link",
-      ),
+      late(await stick({ type: "vfat", uuid: "4F2A-99C2", files: { ...far, "root.key": right } }), "other"),
+      late(await stick({ type: "vfat", uuid: FAT, files: { "root.key": wrong } }), "checksum"),
+      late(await stick({ type: "ext4", uuid: EXT, files: link }), "link"),
       late(await stick({ type: "ext4", uuid: EXT, files: { "keys/root.key": { size: 1024 ** 3 } } }), "large"),
-      late(await stick({ type: "ext4", uuid: EXT, files: { "keys/root.key": right }, isDamaged: true }), "damaged"),
+      late(await stick({ type: "ext4", uuid: EXT, files: { "keys/root.key": wrong }, isDamaged: true }), "damaged"),
       late(await stick({ type: "vfat", uuid: FAT, files: { "root.key": "x".repeat(7 * 1024 ** 2) } }), "slow", {
         bytesPerSecond: 700_000,
       }),
       kind === "luks"
         ? late(await rawStick(right, PARTITION_OFFSET), "right")
-        : late(await stick({ type: "ext4", uuid: EXT, files: { "keys/root.key": right } }), "right"),
+        : late(await stick({ type: "ext4", uuid: EXT, files: { ...far, "keys/root.key": right } }), "right"),
     ];
     await using machine = await start(name, { stack, kind, sticks, atRoot: "hold", patience: usual });
     const inTurn = async (serial: string, reason: RegExp): Promise<void> => {

@@ -122,7 +122,11 @@ async function guarded(what: string, look: () => Promise<Omit<Readiness, "what">
   }
 }
 
-async function tangReadiness(pin: TangPin, means: ReadinessMeans, signal: AbortSignal): Promise<Omit<Readiness, "what">> {
+async function tangReadiness(
+  pin: TangPin,
+  means: ReadinessMeans,
+  signal: AbortSignal,
+): Promise<Omit<Readiness, "what">> {
   const http = means.http();
   const quick: HttpExchange = (request) => http({ ...request, timeLimit: Math.min(request.timeLimit, TANG_LIMIT) });
   const { exchangeKey } = await fetchAdvertisement(pin.url, quick, signal);
@@ -211,7 +215,10 @@ export function judgePcrs(
   const closed = closedAtBoot(selection, latch);
   if (matchesAtStart) {
     const how = closed.length > 0 ? `, with ${pcrWords(closed)} as it is when the machine starts` : "";
-    return { opens: "yes", reason: `${words} of bank ${bank.name} ${pcrs.length === 1 ? "is" : "are"} as sealed${how}` };
+    return {
+      opens: "yes",
+      reason: `${words} of bank ${bank.name} ${pcrs.length === 1 ? "is" : "are"} as sealed${how}`,
+    };
   }
   if (matchesNow) {
     return {

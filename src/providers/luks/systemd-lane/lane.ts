@@ -73,12 +73,17 @@ export class SystemdLane implements MappingOpener {
     const { sockets, mappings, isRunning } = this.#parts;
     using asker = await sockets.takeAsker(request.name, ASK_LIMIT, signal);
     if (!asker) return "systemd-cryptsetup did not ask for the key";
-    if (!(await this.#handOver(secret, asker, signal))) return "systemd-cryptsetup did not take the key";
-    asker[Symbol.dispose](); // the end of file after which systemd-cryptsetup goes to work
-    const isOpen = async () => (await mappings.find(request.uuid)) !== undefined;
-    const hasEnded = () => !isRunning(asker.peer.pid);
-    await this.#wait(MAPPING_LIMIT, signal, async () => hasEnded() || (await isOpen()));
-    return (await isOpen()) ? undefined : "systemd-cryptsetup has the key and did not make the mapping";
+    try {
+      if (!(await this.#handOver(secret, asker, signal))) return "systemd-cryptsetup did not take the key";
+      asker[Symbol.dispose](); // the end of file after which systemd-cryptsetup goes to work
+      const isOpen = async () => (await mappings.find(request.uuid)) !== undefined;
+      const hasEnded = () => !isRunning(asker.peer.pid);
+      await this.#wait(MAPPING_LIMIT, signal, async () => hasEnded() || (await isOpen()));
+      return (await isOpen()) ? undefined : "systemd-cryptsetup has the key and did not make the mapping";
+    } finally {
+      // Not before: until it is read, the key lies in a buffer that is in use.
+      scrubSocketBuffers(secret.length);
+    }
   }
 
   async #handOver(secret: SecretBytes, asker: StreamConnection, signal: AbortSignal): Promise<boolean> {
@@ -90,8 +95,6 @@ export class SystemdLane implements MappingOpener {
       });
     } catch {
       return false; // it is gone
-    } finally {
-      scrubSocketBuffers(secret.length);
     }
   }
 
