@@ -12,6 +12,11 @@ const root = join(import.meta.dir, "..");
 const otherTarget = process.env["LATCHKEY_TARGET"] as Bun.Build.CompileTarget | undefined;
 /** Halves the time to start (docs/bench.md). It wants modules without a top-level await. */
 const bytecode = process.env["LATCHKEY_BYTECODE"] !== "0";
+/**
+ * A program that opens one token is done before compiling its functions pays: they are compiled this many times later than Bun
+ * would. Every other command goes back to Bun's own policy when its work begins (src/commands/run.ts).
+ */
+const JIT_PATIENCE = 20;
 
 /** The same sources, dependencies and compiler give the same build id, on every machine. */
 async function buildId(): Promise<string> {
@@ -40,7 +45,11 @@ const result = await Bun.build({
     outfile: `${out}.new`,
     autoloadDotenv: false,
     autoloadBunfig: false,
+    jitPolicy: JIT_PATIENCE,
   },
+  // Each command in a file of its own inside the executable: what is not asked for is not read.
+  format: "esm",
+  splitting: true,
   minify: true,
   bytecode,
   define: { LATCHKEY_VERSION: JSON.stringify(version), LATCHKEY_BUILD: JSON.stringify(build) },

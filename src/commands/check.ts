@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { LatchkeyError } from "../system/errors.ts";
 import { checkStatus, findingFacts, findingLines } from "./check/findings.ts";
 import { gatherFacts } from "./check/gather.ts";
 import { checkPlan } from "./check/judge.ts";
@@ -24,7 +25,9 @@ export function registerCheck(program: Command): void {
     .option("--json", "print the findings as JSON")
     .addHelpText("after", "\nExample:\n  sudo latchkey check");
   acts(command, async (options: Options) => {
-    const facts = await gatherFacts({ configFile: options.config, withImages: options.image }, abortOnSignals());
+    const signal = abortOnSignals();
+    const facts = await gatherFacts({ configFile: options.config, withImages: options.image }, signal);
+    if (signal.aborted) throw new LatchkeyError("unlock/interrupted", "interrupted before everything was looked at");
     const findings = checkPlan(facts);
     if (options.json) printJson(findings.map(findingFacts));
     else print(findingLines(findings).join("\n"));

@@ -78,6 +78,8 @@ export function acts<Arguments extends unknown[]>(
 ): Command {
   return command.action(async (...args: unknown[]) => {
     let status: number;
+    // The start is over: what takes long from here on is worth compiling (scripts/build.ts).
+    Bun.unsafe.setJITPolicy(1);
     try {
       status = await action(...(args as Arguments));
     } catch (thrown) {

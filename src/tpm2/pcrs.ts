@@ -60,7 +60,7 @@ async function readOnce(turn: TpmTurn, { bank, pcrs }: PcrSelection): Promise<Pc
 
 function bankMissing(bank: string, pcrs: readonly number[]): LatchkeyError {
   return new LatchkeyError("tpm2/bank-missing", `the TPM's PCR bank ${bank} is not active (PCR ${pcrs.join(", ")})`, {
-    hint: "turn the bank on in the firmware setup, or enrol again with a bank of `latchkey check`",
+    hint: "turn the bank on in the firmware setup, or enrol again in a bank that is on (--pcr-bank)",
   });
 }
 

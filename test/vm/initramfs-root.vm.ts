@@ -31,6 +31,14 @@ const bcachefsTools = [
   "/usr/share/initramfs-tools/scripts/local-premount/bcachefs",
 ];
 
+/** With them goes askpass: the question is latchkey's own, on the console. */
+const cryptsetupInitramfs = [
+  ...["cryptroot", "cryptroot-unlock"].map((name) => `/usr/share/initramfs-tools/hooks/${name}`),
+  ...["local-top", "local-block", "local-bottom"].map(
+    (folder) => `/usr/share/initramfs-tools/scripts/${folder}/cryptroot`,
+  ),
+];
+
 /** An emulated machine may take longer than the usual two seconds, after which the question appears. */
 const patient: Files = { "/etc/latchkey/latchkey.toml": 'prompt_after = "2m"\n' };
 
@@ -112,7 +120,7 @@ vmCase(
     const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE, members: 2 });
     await using machine = await start(name, image, {
       disks: image.members.map((file, index) => ({ file, serial: `root${index}`, isLate: true })),
-      initrd: { absent: [...withoutClevis, ...bcachefsTools] },
+      initrd: { absent: [...withoutClevis, ...bcachefsTools, ...cryptsetupInitramfs] },
     });
     await machine.expect("Waiting for root file system");
     await machine.plug("root0");

@@ -34,6 +34,11 @@ export function dropbearInitramfs(keys: SshKeys): Files {
   };
 }
 
+/** As if the package were not installed, but its server. */
+export const withoutDropbearInitramfs: readonly string[] = [
+  ...["hooks/dropbear", "conf-hooks.d/dropbear", "scripts/init-premount/dropbear", "scripts/init-bottom/dropbear"],
+].map((name) => `/usr/share/initramfs-tools/${name}`);
+
 /** Clevis' own scripts look for a question ten times a second, and an emulated machine has something better to do. */
 export const withoutClevis: readonly string[] = ["hooks", "scripts/local-top", "scripts/local-bottom"].map(
   (folder) => `/usr/share/initramfs-tools/${folder}/clevis`,

@@ -12,7 +12,14 @@ import { luksImage } from "./images-luks.ts";
 import { buildInitrd } from "./initrd.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 import { seconds } from "./patience.ts";
-import { dropbearInitramfs, onlyVirtioNet, remoteConfig, type Server, withoutClevis } from "./remote-image.ts";
+import {
+  dropbearInitramfs,
+  onlyVirtioNet,
+  remoteConfig,
+  type Server,
+  withoutClevis,
+  withoutDropbearInitramfs,
+} from "./remote-image.ts";
 import { GUEST_ADDRESS, SSH_PORT, SshClient, type SshKeys, silentConnections, sshKeys } from "./ssh.ts";
 
 const binary = process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey");
@@ -269,5 +276,40 @@ vmCase(
     await machine.realRoot();
     // dropbear-initramfs alone waits a minute for its network here, whatever the speed of the machine.
     expect(machine.console.now - asked).toBeLessThan(60_000);
+  },
+);
+
+vmCase(
+  "initramfs-tools: where nothing else brings an SSH server, latchkey brings one when it is time to ask",
+  async (name) => {
+    const debian = await guest("initramfs-tools-ssh");
+    const keys = await sshKeys(await guest("dracut"));
+    const image = await bcachefsImage(debian, { passphrase: PASSPHRASE });
+    await using machine = await Machine.start({
+      name,
+      guest: debian,
+      initrd: await buildInitrd(debian, {
+        stack: "initramfs-tools",
+        binary,
+        absent: [...withoutClevis, ...withoutDropbearInitramfs],
+        config: remoteConfig(keys, "dropbear", configuration("dropbear", image.uuid)),
+      }),
+      disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
+      commandLine: [`root=UUID=${image.uuid}`],
+      guestPorts: [SSH_PORT],
+      atRoot: "shell",
+    });
+    await announced(machine, keys);
+    using ssh = new SshClient(machine, keys);
+    expect((await ssh.run({ identity: "stranger" })).stderr).toContain("Permission denied (publickey)");
+    expect((await ssh.run({ options: ["-W", "127.0.0.1:22"] })).status).toBe(255);
+    expect(await ssh.run({ input: "not the passphrase\n" })).toMatchObject({ status: 2 });
+    expect(await ssh.run({ input: `${PASSPHRASE}\n` })).toMatchObject({ status: 0, stdout: "right: root is open\n" });
+    const root = await machine.realRoot();
+    expect(root.mounts.join("\n")).toContain("/dev/vda / bcachefs");
+    expect((root.report as Report).volumes).toMatchObject([{ standing: "opened", opened_by: "remote" }]);
+    const left = await machine.shell("ps; ip -o address show");
+    expect(left).not.toMatch(/dropbear|latchkey|remote-start/);
+    expect(left).not.toContain(GUEST_ADDRESS);
   },
 );

@@ -110,12 +110,17 @@ export async function rawStick(key: string, offset: number): Promise<string> {
   return join(directory, "stick.img");
 }
 
-/** The CD image of the fixtures. */
-export async function isoStick(): Promise<string> {
-  const packed = readFileSync(join(repository, "test/fixtures/usb/stick.iso.gz"));
+/** The CD image of the fixtures, with `root.key` in it. */
+export const isoStick = (): Promise<string> => unpacked("iso");
+
+/** The exFAT of the fixtures, 4F2A-99C1, in which there is nothing. */
+export const exfatStick = (): Promise<string> => unpacked("exfat");
+
+async function unpacked(type: "iso" | "exfat"): Promise<string> {
+  const packed = readFileSync(join(repository, `test/fixtures/usb/stick.${type}.gz`));
   const directory = await cached({
     kind: "images",
-    name: "stick-iso9660",
+    name: `stick-${type}`,
     inputs: { RECIPE, packed: Bun.SHA256.hash(packed, "hex") },
     keep: 2,
     within: seconds(60),

@@ -39,7 +39,7 @@ export async function gatherImages(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Gathered<ImageFacts>> {
-  return await gathered("the initrds", MOST_IMAGES * IMAGE_LIMIT, clock, signal, async (until) => {
+  return await gathered("what the initrds hold", MOST_IMAGES * IMAGE_LIMIT, clock, signal, async (until) => {
     const machine = machineUntil(until);
     const names = stacks.map(({ name }) => name);
     const [stack, ...others] = stacks;
@@ -50,7 +50,7 @@ export async function gatherImages(
         image === undefined
           ? undefined
           : await gathered(`the image ${image}`, IMAGE_LIMIT, clock, until, async (each) =>
-              lookInto(machineUntil(each), stack, version, image, wishes),
+              lookInto(machineUntil(each), stack, { kernel: version, image }, wishes, each),
             );
       images.push({ kernel: version, image, content });
     }
@@ -61,14 +61,17 @@ export async function gatherImages(
 async function lookInto(
   machine: Machine,
   stack: Stack,
-  kernel: string,
-  image: string,
+  { kernel, image }: { readonly kernel: string; readonly image: string },
   wishes: ImageWishes,
+  signal: AbortSignal,
 ): Promise<ImageContent> {
   // Unpacked by root alone: device nodes and owners are part of an image, and most images are root's to read.
   if (!machine.isRoot) return { by: "time", why: "that takes root", newer: newerThan(machine, stack, image) };
   const { files } = machine;
   const folder = files.makeWorkFolder();
+  // Whoever is not waited for any longer may not come to the end of this.
+  const remove = (): void => files.removeTree(folder);
+  signal.addEventListener("abort", remove, { once: true });
   try {
     const tree = `${folder}/tree`;
     files.makeFolder(tree);
@@ -83,7 +86,8 @@ async function lookInto(
       findings: compareImage(machine, stack, unpacked.tree, { kernel, needsBcachefs, ...wishes }),
     };
   } finally {
-    files.removeTree(folder);
+    signal.removeEventListener("abort", remove);
+    remove();
   }
 }
 

@@ -65,7 +65,7 @@ async function gatherTokens(
   means: SourceMeans,
   signal: AbortSignal,
 ): Promise<Gathered<readonly TokenState[]>> {
-  return await gathered(`the tokens of ${volume.name}`, TOKENS_LIMIT, means.clock, signal, async (until) => {
+  return await gathered(`the source of tokens for ${volume.name}`, TOKENS_LIMIT, means.clock, signal, async (until) => {
     const tokens =
       source.inHeader === undefined
         ? [means.readToken(source.token ?? usualToken(volume.name))]

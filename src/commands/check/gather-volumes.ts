@@ -1,6 +1,7 @@
 import { totalmem } from "node:os";
 import type { Plan, VolumePlan } from "../../config/plan.ts";
 import type { Providers } from "../../providers/provider.ts";
+import { LatchkeyError } from "../../system/errors.ts";
 import type { Looked } from "../look.ts";
 import type { FoundFacts, Gathered, VolumeFacts } from "./facts.ts";
 import { gatherSource, type SourceMeans } from "./gather-sources.ts";
@@ -56,7 +57,7 @@ async function gatherVolume(
 function foundFacts(one: Gathered<Looked | undefined>): Gathered<FoundFacts> {
   if ("error" in one) return one;
   const looked = one.value;
-  if (looked === undefined) throw new RangeError("a volume was looked at, and nothing came of it");
+  if (looked === undefined) return { error: new LatchkeyError("internal/defect", "nothing came of looking at it") };
   if ("error" in looked) return { error: looked.error };
   const { state, description, proofMemory } = looked.found;
   return { value: { state, description, proofMemory, memoryThere: totalmem() } };

@@ -13,7 +13,7 @@ import { assembleProviders } from "../assemble.ts";
 import { keyFilesForImage } from "../key-file-needs.ts";
 import { lookAt } from "../look.ts";
 import type { CheckFacts, Gathered, ReaderFacts } from "./facts.ts";
-import { gatherImages, stacksHere } from "./gather-images.ts";
+import { gatherImages, isNixos, stacksHere } from "./gather-images.ts";
 import { gatherRemote } from "./gather-remote.ts";
 import { readinessOf } from "./gather-sources.ts";
 import { gatherVolumes } from "./gather-volumes.ts";
@@ -41,6 +41,7 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
     const text = readTextFile(CRYPTTAB);
     return text === undefined ? undefined : parseCrypttab(text, CRYPTTAB);
   });
+  const isNixosHere = here.length === 0 && isNixos(machine);
   const sticks = new SystemSticks();
   const providers = assembleProviders();
   const wishes = { keyFiles: keyFilesForImage(plan), hasRemote: plan.remote !== undefined };
@@ -73,7 +74,10 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
     readers: readersOf(here),
     volumes,
     ...("error" in found && withImages ? { images: found } : images === undefined ? {} : { images }),
-    ...(plan.remote === undefined ? {} : { remote: gatherRemote(machine, here[0]?.name ?? "dracut", plan.remote) }),
+    // NixOS has keys and server of its initrd in its own configuration.
+    ...(plan.remote === undefined || isNixosHere
+      ? {}
+      : { remote: gatherRemote(machine, here[0]?.name ?? "dracut", plan.remote) }),
   };
 }
 

@@ -66,7 +66,7 @@ function judgeCrypttab({ crypttab, leftToSystem, readers }: CheckFacts): readonl
   const about = "crypttab" as const;
   const left = leftToSystem.map(
     ({ name, reason, origin }): Finding => ({
-      about,
+      about: origin.file.endsWith("/crypttab") ? about : "configuration",
       severity: "ok",
       text: `${printOrigin(origin)}: ${name} is left to the system: ${reason}`,
     }),

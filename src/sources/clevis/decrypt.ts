@@ -4,8 +4,6 @@ import { quote } from "../../jose/malformed.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
 import { nullPinKey } from "./null.ts";
-import { openSss } from "./sss.ts";
-import { openTang } from "./tang.ts";
 import type { Token } from "./token.ts";
 import type { ClevisTools, OpenContext } from "./tools.ts";
 
@@ -27,6 +25,7 @@ export async function openToken(
   }
 }
 
+/** Loads what a pin needs when a token has it: most have one pin, and a start pays for all that is loaded. */
 async function openAny(token: Token, context: OpenContext): Promise<SecretBytes> {
   const { pin } = token;
   switch (pin.kind) {
@@ -36,10 +35,14 @@ async function openAny(token: Token, context: OpenContext): Promise<SecretBytes>
     }
     case "tpm2":
       return await openTpm2(token, pin.data, context);
-    case "tang":
+    case "tang": {
+      const { openTang } = await import("./tang.ts");
       return await openTang(token.jwe, pin, context);
-    case "sss":
+    }
+    case "sss": {
+      const { openSss } = await import("./sss.ts");
       return await openSss(token, pin, context, openAny);
+    }
     case "other":
       return await openOther(token, pin.name, context);
   }

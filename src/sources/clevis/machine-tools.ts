@@ -1,11 +1,12 @@
+import type { JsonObject } from "../../jose/json.ts";
 import { monotonicClock } from "../../system/clock.ts";
 import { LatchkeyError } from "../../system/errors.ts";
-import { chooseTcti } from "../../tpm2/tcti.ts";
-import { Tpm } from "../../tpm2/tpm.ts";
+import type { SecretBytes } from "../../system/secret-bytes.ts";
+import { chooseTcti, type TpmAddress } from "../../tpm2/tcti.ts";
+import type { Tpm } from "../../tpm2/tpm.ts";
 import { findClevis } from "./fallback.ts";
 import { type HttpOptions, httpOverFetch } from "./http.ts";
-import type { ClevisFallback, ClevisTools } from "./tools.ts";
-import { tpm2Opener } from "./tpm2-open.ts";
+import type { ClevisFallback, ClevisTools, Tpm2Opener } from "./tools.ts";
 
 /** A bundle of all public authorities has 220 KiB. */
 const MAX_AUTHORITY_BYTES = 1024 * 1024;
@@ -23,10 +24,10 @@ export interface MachineToolsOptions {
 export function machineTools(options: MachineToolsOptions): ClevisTools & AsyncDisposable {
   const { authorityFile, tcti, tangPatience } = options;
   const http: HttpOptions = authorityFile === undefined ? {} : { certificateAuthority: readAuthority(authorityFile) };
-  const tpm = new Tpm(chooseTcti(tcti, process.env));
+  const tpm2 = new LateTpm(chooseTcti(tcti, process.env));
   let clevis: { readonly found: ClevisFallback | undefined } | undefined;
   return {
-    tpm2: tpm2Opener(tpm),
+    tpm2,
     http: httpOverFetch(http),
     get fallback() {
       clevis ??= { found: findClevis() }; // looked for only when a token needs it
@@ -34,8 +35,36 @@ export function machineTools(options: MachineToolsOptions): ClevisTools & AsyncD
     },
     clock: monotonicClock,
     tangPatience,
-    [Symbol.asyncDispose]: () => tpm[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => tpm2[Symbol.asyncDispose](),
   };
+}
+
+/** The machine's TPM, and all that speaks to it, loaded when the first token needs it. */
+class LateTpm implements Tpm2Opener, AsyncDisposable {
+  readonly #address: TpmAddress;
+  #loaded: Promise<{ readonly tpm: Tpm; readonly opener: Tpm2Opener }> | undefined;
+
+  constructor(address: TpmAddress) {
+    this.#address = address;
+  }
+
+  async open(pin: JsonObject, signal: AbortSignal): Promise<SecretBytes> {
+    this.#loaded ??= this.#load();
+    const { opener } = await this.#loaded;
+    return await opener.open(pin, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const loaded = await this.#loaded;
+    await loaded?.tpm[Symbol.asyncDispose]();
+  }
+
+  async #load() {
+    const { Tpm } = await import("../../tpm2/tpm.ts");
+    const { tpm2Opener } = await import("./tpm2-open.ts");
+    const tpm = new Tpm(this.#address);
+    return { tpm, opener: tpm2Opener(tpm) };
+  }
 }
 
 /** Read before it is needed: a wrong file is a mistake of the configuration, not of a server. */

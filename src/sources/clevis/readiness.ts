@@ -43,6 +43,8 @@ export interface ReadinessMeans {
 
 /** Milliseconds that a TPM has for one token: the slowest take a second for a primary key. */
 const TPM_LIMIT = 15_000;
+/** Milliseconds for the TPM's device node: on a system that is up it is there, or there is none. */
+const DEVICE_WAIT = 100;
 /** Milliseconds for a Tang server: one in reach answers in a few. */
 const TANG_LIMIT = 3_000;
 
@@ -58,7 +60,7 @@ export function machineReadiness(settings: {
   let http: HttpExchange | undefined;
   return {
     tpm: () => {
-      tpm ??= scope.use(new Tpm(chooseTcti(tcti, process.env), { deviceWait: 0 }));
+      tpm ??= scope.use(new Tpm(chooseTcti(tcti, process.env), { deviceWait: DEVICE_WAIT }));
       return tpm;
     },
     http: () => {
@@ -118,7 +120,8 @@ async function guarded(what: string, look: () => Promise<Omit<Readiness, "what">
     const { message, hint, code } = asLatchkeyError(thrown);
     // A server that is away for a moment, or a network that is up only later, says little of the next boot.
     const isPassing = code.startsWith("tang/") && code !== "tang/ca-unreadable";
-    return { what, opens: isPassing ? "perhaps" : "no", reason: message, ...(hint === undefined ? {} : { hint }) };
+    const reason = message.replace(`${what.replace(/^tang /, "tang server ")}: `, ""); // the server is named already
+    return { what, opens: isPassing ? "perhaps" : "no", reason, ...(hint === undefined ? {} : { hint }) };
   }
 }
 

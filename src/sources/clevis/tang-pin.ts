@@ -6,6 +6,8 @@ import { LatchkeyError } from "../../system/errors.ts";
 /** tangd keeps a handful of keys; each costs a hash. */
 const MAX_ADVERTISED_KEYS = 64;
 const MAX_URL_CHARACTERS = 2048;
+/** 160 bits in base64url; a SHA-256 thumbprint has 43. */
+const SHA1_CHARACTERS = 27;
 
 /** A tang pin, ready to be asked about: both points are on one curve, and the server's key is the one that kid names. */
 export interface TangPin {
@@ -57,9 +59,10 @@ function advertisedKey(advertisement: JsonObject, keyId: string): EcPublicKey {
   if (keys.length > MAX_ADVERTISED_KEYS) {
     throw malformed(`adv of the tang pin has ${keys.length} keys, more than ${MAX_ADVERTISED_KEYS}`);
   }
+  const hash = keyId.length === SHA1_CHARACTERS ? "sha1" : "sha256";
   for (const json of keys) {
     const key = tryEcKey(json);
-    if (!key || (thumbprint(key, "sha256") !== keyId && thumbprint(key, "sha1") !== keyId)) continue;
+    if (!key || thumbprint(key, hash) !== keyId) continue;
     const operations = keyOperations(json);
     if (operations.length > 0 && !operations.includes("deriveKey")) {
       throw malformed("the token's kid names a signing key of the server, not an exchange key");

@@ -19,11 +19,15 @@ export function reachableAddresses(interfaces: Interfaces): readonly string[] {
   return [...new Set([version4, global, outside].find((some) => some.length > 0) ?? [])];
 }
 
-/** The line for the console: `remote: ssh -p 22 root@192.0.2.7, host key SHA256:…`. */
+/**
+ * The line for the console: `remote: ssh -p 22 root@192.0.2.7, host key SHA256:…`. Of several host keys the first, which is the
+ * Ed25519 one: the one that OpenSSH's client asks for where it knows none yet.
+ */
 export function announcement({ port, fingerprints }: ImageFacts, addresses: readonly string[]): string {
   const named = addresses.slice(0, MOST_ADDRESSES).map((address) => `root@${address}`);
   const more = addresses.length > named.length ? ` (and ${addresses.length - named.length} more addresses)` : "";
-  const key = fingerprints.length > 0 ? `, host key ${fingerprints.join(" or ")}` : "";
+  const [fingerprint] = fingerprints;
+  const key = fingerprint === undefined ? "" : `, host key ${fingerprint}`;
   return `remote: ssh -p ${port} ${named.join(" or ")}${more}${key}`;
 }
 

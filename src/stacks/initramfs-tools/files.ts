@@ -19,9 +19,15 @@ export const LIBRARY_FOLDER = "/usr/lib/latchkey";
 /** Debian's scripts look here for what crypttab names without a path: keyscript=latchkey. */
 const KEYSCRIPT = "/usr/lib/cryptsetup/scripts/latchkey";
 
+/**
+ * cryptroot sees to being the last script of local-top, and the one of Debian 12 looks only here for those that it has to come
+ * after.
+ */
+const BESIDE_CRYPTROOT = "/usr/share/initramfs-tools";
+
 /** A boot script: mkinitramfs copies it to the same place below /scripts. */
-function script(path: string, text: string): CarriedFile {
-  return { path: `${CONFIGURATION}/scripts/${path}`, mode: 0o755, text, inImage: [`/scripts/${path}`] };
+function script(path: string, text: string, folder = CONFIGURATION): CarriedFile {
+  return { path: `${folder}/scripts/${path}`, mode: 0o755, text, inImage: [`/scripts/${path}`] };
 }
 
 /** Everything `latchkey install initramfs-tools` writes besides the program. */
@@ -29,7 +35,7 @@ export const initramfsToolsFiles: readonly CarriedFile[] = [
   { path: `${CONFIGURATION}/hooks/latchkey`, mode: 0o755, text: hook, inImage: [] },
   { path: `${CONFIGURATION}/conf.d/latchkey`, mode: 0o644, text: keymap, inImage: [] },
   script("latchkey", functions),
-  script("local-top/latchkey", localTop),
+  script("local-top/latchkey", localTop, BESIDE_CRYPTROOT),
   script("local-block/00-latchkey", localBlock),
   script("local-premount/latchkey", localPremount),
   script("local-bottom/latchkey", localBottom),

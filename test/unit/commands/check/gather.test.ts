@@ -11,6 +11,7 @@ import { dracutFiles, dracutUnits } from "../../../../src/stacks/dracut/files.ts
 import { dracut } from "../../../../src/stacks/dracut/stack.ts";
 import { initramfsTools } from "../../../../src/stacks/initramfs-tools/stack.ts";
 import type { Machine } from "../../../../src/stacks/machine.ts";
+import { thisMachine } from "../../../../src/stacks/this-machine.ts";
 import { type Clock, monotonicClock } from "../../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
 import { FakeMachine, failed, said } from "../../stacks/fake-machine.ts";
@@ -159,6 +160,22 @@ describe("an initrd", () => {
       `warning: ${IMAGE}: was not looked into (it could not be unpacked: no cpio here): only its age was compared`,
     ]);
   });
+});
+
+test("that hangs while it is unpacked leaves no folder, and its program is ended", async () => {
+  using machine = withImage();
+  const hanging: Machine = { isRoot: true, files: machine.files, run: () => new Promise<never>(() => undefined) };
+  const wishes = { keyFiles: [], hasRemote: false };
+  const over = new AbortController();
+  const running = gatherImages([dracut], wishes, () => hanging, monotonicClock, over.signal);
+  while (machine.files.list("/var/tmp").length === 0) await Bun.sleep(5);
+  over.abort();
+  expect(judgeImages(await running)).toMatchObject([
+    { severity: "warning", text: "what the initrds hold was not looked at: interrupted" },
+  ]);
+  expect(machine.files.list("/var/tmp")).toEqual([]);
+  const ended = await thisMachine(AbortSignal.timeout(50)).run(["sleep", "600"]);
+  expect(ended.status).not.toBe(0);
 });
 
 test("of two that could build images, the one with latchkey's files does", async () => {

@@ -101,10 +101,15 @@ describe("a token with shares", () => {
   });
 
   test("ends at once when it is no longer wanted, and cancels what it started", async () => {
-    const tpm = new FakeTpm(() => "hangs");
+    const asked = Promise.withResolvers<void>();
+    const tpm = new FakeTpm(() => {
+      asked.resolve();
+      return "hangs";
+    });
     const token = await sealed(1, [tpm.sealer]);
     const controller = new AbortController();
     const opening = openToken(parseToken(token), toolsWith({ tpm2: tpm }), controller.signal);
+    await asked.promise;
     controller.abort();
     expect((await errorOf(() => opening)).code).toBe("token/threshold");
     expect(tpm.cancelled).toEqual([0]);
