@@ -38,7 +38,10 @@ in
   "Bun 1.3.12 is refused" = rejected (with' "1.3.12").name;
   "Bun 1.3.14 is refused" = rejected (with' "1.3.14").name;
   "Bun 1.5 has not been tried" = rejected (with' "1.5.0").name;
-  "Bun 1.4.0 is accepted" = accepted (with' "1.4.0").name;
+  "Bun 1.4.4 is older than what it is built with" = rejected (with' "1.4.4").name;
+  "Bun 1.4.5 is accepted" = accepted (with' "1.4.5").name;
+  "the oldest Bun that will do is the one of package.json" =
+    equal (import ../../../nix/bun-range.nix { inherit lib; }).oldest manifest.devDependencies.bun;
   "somebody may insist" = accepted (pkgs.callPackage ../../../nix/package.nix {
     bun = pkgs.bun // { version = "1.5.0"; };
     allowOtherBun = true;

@@ -17,8 +17,13 @@ interface Ended {
   readonly said: string;
 }
 
-async function decrypt(input: string | Buffer, args: readonly string[] = []): Promise<Ended> {
-  const child = Bun.spawn([process.execPath, program, "decrypt", ...args], {
+/** @param way `decrypt` as people call it; `library`: by way of the command line's library */
+async function decrypt(
+  input: string | Buffer,
+  args: readonly string[] = [],
+  way: "decrypt" | "library" = "decrypt",
+): Promise<Ended> {
+  const child = Bun.spawn([process.execPath, program, way, ...args], {
     stdin: typeof input === "string" ? Buffer.from(input, "latin1") : input,
     stdout: "pipe",
     stderr: "pipe",
@@ -68,11 +73,41 @@ describe("latchkey decrypt", () => {
     expect(said).toStartWith("latchkey: error: token/too-large: ");
   });
 
-  test("says which option is wrong", async () => {
-    const { status, said } = await decrypt("", ["--wait", "soon"]);
+  test.each(["decrypt", "library"] as const)("says which option is wrong (%s)", async (way) => {
+    const { status, said } = await decrypt("", ["--wait", "soon"], way);
     expect(status).toBe(64);
     expect(said).toStartWith("latchkey: error: usage/invalid: --wait: ");
-    expect((await decrypt("", ["--ca-file", "/nonexistent"])).status).toBe(78);
+    expect((await decrypt("", ["--ca-file", "/nonexistent"], way)).status).toBe(78);
+  });
+
+  test.each([
+    ["tokens/null-basic.jwe", 0],
+    ["malformed/flipped-tag.jwe", 1],
+  ])("does and says the same with the command line's library and without: %s", async (file, status) => {
+    const [without, by] = [await decrypt(tokenText(file)), await decrypt(tokenText(file), [], "library")];
+    expect(without).toEqual(by);
+    expect(without.status).toBe(status);
+  });
+
+  test("says when the token cannot be read", async () => {
+    const child = Bun.spawn(["sh", "-c", `"${process.execPath}" "${program}" decrypt < /`], {
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    expect(await new Response(child.stderr).text()).toStartWith("latchkey: error: token/unreadable: standard input ");
+    expect(await child.exited).toBe(3);
+  });
+
+  test("waits for a token that comes in pieces, also through a pipe that does not block", async () => {
+    const text = tokenText("tokens/null-basic.jwe");
+    const child = Bun.spawn([process.execPath, program, "decrypt"], { stdin: "pipe", stdout: "pipe" });
+    child.stdin.write(text.slice(0, 10));
+    await child.stdin.flush();
+    await Bun.sleep(100);
+    child.stdin.write(text.slice(10));
+    await child.stdin.end();
+    expect(await child.exited).toBe(0);
+    expect((await new Response(child.stdout).bytes()).length).toBeGreaterThan(0);
   });
 
   test("writes a long secret through a pipe that is read slowly, whole", async () => {
