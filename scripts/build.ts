@@ -22,7 +22,7 @@ const JIT_PATIENCE = 20;
 async function buildId(): Promise<string> {
   const hash = createHash("sha256");
   const files = ["package.json", "package-lock.json"];
-  for (const pattern of ["src/**/*", "initrd-hooks/**/*"]) {
+  for (const pattern of ["src/**/*", "initrd-hooks/**/*", "system-units/**/*"]) {
     for await (const file of new Glob(pattern).scan(root)) files.push(file);
   }
   for (const file of files.sort()) hash.update(`${file}\0`).update(readFileSync(join(root, file)));

@@ -1,4 +1,6 @@
+import { dirname } from "node:path";
 import { LatchkeyError } from "../system/errors.ts";
+import { bootedFiles } from "./booted-files.ts";
 import { isManaged } from "./carried-file.ts";
 import { carriedFiles, PROGRAM, type StackFacts } from "./facts.ts";
 import type { Stack } from "./stack.ts";
@@ -42,6 +44,11 @@ export function planInstall(stack: Stack, facts: StackFacts, options: InstallOpt
   return [...steps, ...imageSteps(stack, facts, options, { latchkey: true, keepOld: true })];
 }
 
+/** What is left of drop-ins for units of the booted system. */
+const dropInFolders = [
+  ...new Set(bootedFiles.map(({ path }) => dirname(path)).filter((path) => path.endsWith(".d"))),
+].filter((path) => path.startsWith("/usr/lib/systemd/system/"));
+
 /** @throws LatchkeyError when it cannot be done on this machine */
 export function planUninstall(stack: Stack, facts: StackFacts, options: InstallOptions): readonly Step[] {
   requireInstalled(stack, facts, options);
@@ -59,7 +66,7 @@ export function planUninstall(stack: Stack, facts: StackFacts, options: InstallO
     else steps.push({ do: "nothing", why: `${path} stays: it is not ours` });
   }
   if (steps.length === 0) steps.push({ do: "nothing", why: `latchkey is not installed in ${stack.name}` });
-  else steps.push(...stack.folders.map((path) => ({ do: "remove-folder", path }) as const));
+  else steps.push(...[...stack.folders, ...dropInFolders].map((path) => ({ do: "remove-folder", path }) as const));
   if (facts.rootIsBcachefs && stack.bcachefsWarning !== undefined) {
     steps.push({ do: "nothing", why: `warning: ${stack.bcachefsWarning}` });
   }

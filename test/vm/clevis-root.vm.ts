@@ -1,6 +1,7 @@
 /** A bcachefs root that opens by Clevis tokens: TPM and Tang, what fails and why, and what is left behind. */
 import { expect } from "bun:test";
 import { join } from "node:path";
+import { encodeBase64url } from "../../src/jose/base64url.ts";
 import type { Report } from "../../src/unlock/report.ts";
 import { startTangd } from "../unit/sources/clevis/tangd.ts";
 import { repository } from "./cache.ts";
@@ -13,7 +14,7 @@ import { buildInitrd } from "./initrd.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 import { describeFindings, findInMemory } from "./memory.ts";
 import { rootSays } from "./root-tree.ts";
-import { sharedToken, tangKeys, tangToken, tpmState, tpmToken } from "./tokens.ts";
+import { sharedToken, tangKeys, tangToken, tpmState, tpmToken, tpmTokenAndKey } from "./tokens.ts";
 
 const binary = join(repository, "dist/latchkey");
 const QUESTION = /Passphrase for root/;
@@ -36,12 +37,14 @@ interface Start {
   readonly network?: true;
   readonly configuration?: string;
   readonly files?: Files;
+  /** Further words for the kernel command line. */
+  readonly words?: readonly string[];
   readonly atRoot?: MachineOptions["atRoot"];
 }
 
 async function start(
   name: string,
-  { token, tpm, network, configuration, files = {}, atRoot }: Start,
+  { token, tpm, network, configuration, files = {}, words = [], atRoot }: Start,
 ): Promise<Machine> {
   const dracut = await guest("dracut");
   const image = await bcachefsImage(dracut, { passphrase: PASSPHRASE });
@@ -62,7 +65,7 @@ async function start(
       }),
     ],
     disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
-    commandLine: [`root=UUID=${image.uuid}`, "rootfstype=bcachefs", ...(network ? ["ip=dhcp"] : [])],
+    commandLine: [`root=UUID=${image.uuid}`, "rootfstype=bcachefs", ...(network ? ["ip=dhcp"] : []), ...words],
     ...(tpm ? { tpm: { state: tpm.directory } } : {}),
     ...(network ? { guestPorts: [22] } : {}),
     ...(atRoot === undefined ? {} : { atRoot }),
@@ -72,18 +75,28 @@ async function start(
 const opener = async (machine: Machine): Promise<string | null | undefined> =>
   ((await machine.realRoot()).report as Report).volumes[0]?.opened_by;
 
-vmCase("a TPM opens the root with nobody there, and leaves no copy of the secret in memory", async (name) => {
-  using tpm = tpmState();
-  // An emulated machine may take longer than the usual two seconds, after which the question appears.
-  const configuration = 'prompt_after = "2m"\n';
-  const token = await tpmToken(PASSPHRASE, [14]);
-  await using machine = await start(name, { token, tpm, configuration, atRoot: "hold" });
-  expect(await opener(machine)).toBe("clevis");
-  expect(machine.console.text).not.toMatch(QUESTION);
-  await machine.expect(rootSays.holding);
-  const findings = await findInMemory(await machine.saveMemory(), new TextEncoder().encode(PASSPHRASE), "the secret");
-  expect(describeFindings(findings)).toBe("");
-});
+vmCase(
+  "a TPM opens the root with nobody there, and leaves no copy of the secret or its key in memory",
+  async (name) => {
+    using tpm = tpmState();
+    // An emulated machine may take longer than the usual two seconds, after which the question appears.
+    const configuration = 'prompt_after = "2m"\n';
+    const { token, contentKey } = await tpmTokenAndKey(PASSPHRASE, [14]);
+    // A key that is there, in letters as in the JWK that the TPM holds: the search has to find this one.
+    const left = crypto.getRandomValues(new Uint8Array(contentKey.length));
+    const words = [`vm.left=${encodeBase64url(left)}`];
+    await using machine = await start(name, { token, tpm, configuration, words, atRoot: "hold" });
+    expect(await opener(machine)).toBe("clevis");
+    expect(machine.console.text).not.toMatch(QUESTION);
+    await machine.expect(rootSays.holding);
+    const memory = await machine.saveMemory();
+    expect(await findInMemory(memory, left, "the key that was left")).not.toEqual([]);
+    const secrets = { "the secret": new TextEncoder().encode(PASSPHRASE), "the content key": contentKey };
+    for (const [what, bytes] of Object.entries(secrets)) {
+      expect(describeFindings(await findInMemory(memory, bytes, what))).toBe("");
+    }
+  },
+);
 
 vmCase("a PCR that changed is named at once, and the question opens the root", async (name) => {
   using tpm = tpmState();

@@ -34,6 +34,22 @@ export async function tpmToken(
   return await sealed(secret, (tpm) => [tpmSealer(tpm, pcrs, values)]);
 }
 
+/** The same, with the content key that only the TPM gives back. */
+export async function tpmTokenAndKey(
+  secret: string,
+  pcrs: readonly number[],
+): Promise<{ readonly token: string; readonly contentKey: Uint8Array }> {
+  const values = new Uint8Array(32 * pcrs.length);
+  let contentKey = new Uint8Array();
+  const token = await sealed(secret, (tpm) => [
+    tpm2Sealer(async (key, signal) => {
+      contentKey = new Uint8Array(key.bytes);
+      return { ...(await sealTpm2Key(tpm, key, { pcrs, expect: { kind: "values", values } }, signal)) };
+    }),
+  ]);
+  return { token, contentKey };
+}
+
 /** @param port of the Tang server on the host, where it must run now */
 export async function tangToken(secret: string, port: number): Promise<string> {
   const sealer = await tangShare(port);

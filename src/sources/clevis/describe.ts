@@ -106,7 +106,7 @@ export function pinTreeLines(tree: PinDescription): readonly string[] {
   switch (tree.pin) {
     case "tpm2": {
       const from = tree.pcrs
-        ? `PCR ${tree.pcrs.pcrs.join(", ")} of bank ${tree.pcrs.bank} as at enrolment`
+        ? `PCR ${tree.pcrs.pcrs.join(", ")} of bank ${tree.pcrs.bank} with the values it is sealed to`
         : "no PCRs: any system that runs on this machine opens it";
       return [`tpm2: this machine's TPM, ${from} (key ${tree.key}, hash ${tree.hash})`];
     }

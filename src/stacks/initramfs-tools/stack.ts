@@ -6,7 +6,8 @@ import { initramfsToolsFiles, initramfsToolsOrder, LIBRARY_FOLDER } from "./file
 export const initramfsTools: Stack = {
   name: "initramfs-tools",
   files: initramfsToolsFiles,
-  folders: [LIBRARY_FOLDER],
+  // No package has a script for local-block in /etc, so the folder is there for ours.
+  folders: [LIBRARY_FOLDER, "/etc/initramfs-tools/scripts/local-block"],
   // bcachefs-tools has a question of its own there.
   bcachefsWarning: undefined,
   advice: {

@@ -58,7 +58,7 @@ describe.skipIf(whyNot !== undefined)(`latchkey enroll${skipped}`, () => {
       "open the new token again",
       `prove what came out of it on bcachefs on ${DISKS}/default.img`,
       `write ${DISKS}/tokens/root.jwe`,
-      "root: enrolled, and proved by opening it: tpm2: this machine's TPM, PCR 7 of bank sha256 as at enrolment (key ecc, hash sha256)",
+      "root: enrolled, and proved by opening it: tpm2: this machine's TPM, PCR 7 of bank sha256 with the values it is sealed to (key ecc, hash sha256)",
       "next: latchkey install dracut, so that the token comes into the initrd",
     ]);
     expect(stdout).toContain("note: PCR 7 unless --pcrs says otherwise");

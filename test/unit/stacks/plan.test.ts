@@ -123,7 +123,13 @@ describe("uninstalling from dracut", () => {
     });
     const steps = planUninstall(dracut, facts, rebuild);
     const changes = steps.filter((step) => step.do !== "nothing");
-    expect(kinds(changes)).toEqual([...dracutFiles.map(() => "remove"), "remove-folder", "image", "remove"]);
+    expect(kinds(changes)).toEqual([
+      ...dracutFiles.map(() => "remove"),
+      "remove-folder",
+      "remove-folder",
+      "image",
+      "remove",
+    ]);
     expect(lines(steps)).toContain("/usr/bin/latchkey stays; without the hooks it is in no image");
     expect(steps).toContainEqual({
       do: "image",
@@ -163,7 +169,7 @@ describe("initramfs-tools", () => {
     expect(lines(steps).join("\n")).not.toContain("warning");
     expect(kinds(steps).filter((kind) => kind !== "nothing")).toEqual([
       ...files.map(() => "remove"),
-      "remove-folder",
+      ...["remove-folder", "remove-folder", "remove-folder"],
       "image",
     ]);
   });

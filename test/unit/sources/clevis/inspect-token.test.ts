@@ -11,7 +11,7 @@ describe("what inspect tells of a token", () => {
         "Clevis token",
         "  sss: 1 of 2 shares",
         "    tang: server http://127.0.0.1:17511 (exchange key CY_b3pyFn9HIedJ41hFfVC4UCc31IIPuXKX_fCTqe-k, P-521)",
-        "    tpm2: this machine's TPM, PCR 7 of bank sha256 as at enrolment (key ecc, hash sha256)",
+        "    tpm2: this machine's TPM, PCR 7 of bank sha256 with the values it is sealed to (key ecc, hash sha256)",
         "  TPM: used, not required",
         "  network: used, not required",
       ].join("\n"),

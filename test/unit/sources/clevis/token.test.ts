@@ -167,7 +167,7 @@ describe("what a token is told to need", () => {
   test("reads as a tree", () => {
     expect(pinTreeLines(tree("sss-nested"))).toEqual([
       "sss: 2 of 2 shares",
-      "  tpm2: this machine's TPM, PCR 1, 7 of bank sha256 as at enrolment (key ecc, hash sha256)",
+      "  tpm2: this machine's TPM, PCR 1, 7 of bank sha256 with the values it is sealed to (key ecc, hash sha256)",
       "  sss: 1 of 2 shares",
       "    tang: server http://127.0.0.1:17511 (exchange key CY_b3pyFn9HIedJ41hFfVC4UCc31IIPuXKX_fCTqe-k, P-521)",
       "    tang: server http://127.0.0.1:17512 (exchange key AYBtIvdBonIayYxscFDkTvt4QCjw9bbCrgTUp3NiO9U, P-521)",
