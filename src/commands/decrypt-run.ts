@@ -14,7 +14,7 @@ const STDIN = 0;
 const STDOUT = 1;
 /** Milliseconds to look again at an input that is empty, or an output that is full, and does not block. */
 const PAUSE = 10;
-const READ_BYTES = 64 * 1024;
+const READ_BYTES = 16 * 1024;
 
 /** `latchkey decrypt`: a token on standard input, its secret on standard output. @returns the exit status */
 export async function runDecrypt(options: DecryptOptions): Promise<number> {

@@ -20,17 +20,18 @@ for (let octet = 3; octet < OCTETS; octet += 1) {
  * fourteen blocks, and a token has some dozens. The words are signed: see src/system/aes.ts.
  */
 export class Ghash implements Disposable {
-  readonly #pages: SecretBytes;
+  readonly #table: SecretBytes;
+  readonly #state: SecretBytes;
   /** By octet, four words each. The first bit of a block, and of an octet, is the coefficient of x⁰. */
   readonly #multiples: Int32Array;
   readonly #sum: Int32Array;
 
   /** @param h four big-endian words */
   constructor(h: Int32Array) {
-    this.#pages = SecretBytes.allocate((OCTETS + 1) * WORDS * Int32Array.BYTES_PER_ELEMENT);
-    const { buffer, byteOffset } = this.#pages.bytes;
-    this.#multiples = new Int32Array(buffer, byteOffset, OCTETS * WORDS);
-    this.#sum = new Int32Array(buffer, byteOffset + this.#multiples.byteLength, WORDS);
+    this.#table = SecretBytes.allocate(OCTETS * BLOCK_BYTES);
+    this.#state = SecretBytes.allocate(BLOCK_BYTES);
+    this.#multiples = wordsOf(this.#table);
+    this.#sum = wordsOf(this.#state);
     this.#fillTable(h);
   }
 
@@ -55,7 +56,8 @@ export class Ghash implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#pages[Symbol.dispose]();
+    this.#table[Symbol.dispose]();
+    this.#state[Symbol.dispose]();
   }
 
   #takeBlock(view: DataView, start: number): void {
@@ -113,4 +115,8 @@ export class Ghash implements Disposable {
     sum[2] = c;
     sum[3] = d;
   }
+}
+
+function wordsOf({ bytes }: SecretBytes): Int32Array {
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / Int32Array.BYTES_PER_ELEMENT);
 }

@@ -20,6 +20,8 @@ export class BlindedExchange implements Disposable {
   readonly blinded: EcPublicKey;
   readonly #server: EcPublicKey;
   readonly #ephemeral: EphemeralKey;
+  /** T = e·S or −T: x, then y. */
+  #hiding: SecretBytes | undefined;
 
   /** Both points are on the same curve. */
   constructor(server: EcPublicKey, client: EcPublicKey) {
@@ -33,6 +35,13 @@ export class BlindedExchange implements Disposable {
    * candidates, and only K opens the token. The second one is computed when it is asked for.
    */
   *unblind(answer: EcPublicKey): Generator<SecretBytes> {
+    this.prepare();
+    if (this.#hiding) yield* sumAndDifference(this.#server.curve, answer, this.#hiding.bytes);
+  }
+
+  /** Does beforehand what needs no answer: milliseconds of arithmetic that fit into the wait for the server. */
+  prepare(): void {
+    if (this.#hiding) return;
     const { curve } = this.#server;
     using agreed = this.#ephemeral.agree(this.#server);
     using compressed = SecretBytes.allocate(1 + agreed.length);
@@ -40,12 +49,15 @@ export class BlindedExchange implements Disposable {
     compressed.bytes.set(agreed.bytes, 1);
     // OpenSSL takes the square root that gives y; `convertKey` returns octets when no encoding is named.
     const point = ECDH.convertKey(compressed.bytes, curve.nodeName, undefined, undefined, "uncompressed") as Buffer;
-    using secret = SecretBytes.take(point);
-    overwriteFreedMemory(secret.length);
-    yield* sumAndDifference(curve, answer, secret.bytes.subarray(1));
+    const hiding = SecretBytes.allocate(point.length - 1);
+    hiding.bytes.set(point.subarray(1));
+    point.fill(0);
+    overwriteFreedMemory(point.length);
+    this.#hiding = hiding;
   }
 
   [Symbol.dispose](): void {
+    this.#hiding?.[Symbol.dispose]();
     this.#ephemeral[Symbol.dispose]();
   }
 }

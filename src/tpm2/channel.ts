@@ -49,6 +49,8 @@ export class TpmChannel {
   readonly #clock: Clock;
   readonly #handles = new Set<number>();
   #broken: LatchkeyError | undefined;
+  /** Settles when what is being freed beside is freed. Never rejects. */
+  #flushing: Promise<void> = Promise.resolve();
 
   constructor(transport: TpmTransport, limits: TpmLimits = defaultLimits, clock: Clock = monotonicClock) {
     this.#transport = transport;
@@ -75,6 +77,15 @@ export class TpmChannel {
     signal: AbortSignal,
     authorization?: Authorization | "password",
   ): Promise<TpmAnswer> {
+    await this.#flushing;
+    return await this.#execute(command, signal, authorization);
+  }
+
+  async #execute(
+    command: TpmCommand,
+    signal: AbortSignal,
+    authorization?: Authorization | "password",
+  ): Promise<TpmAnswer> {
     const session = authorization === "password" ? emptyPassword : authorization;
     // Made once: a command that is sent again is the same to the octet, the TPM has not used the nonce of the first.
     const octets = encodeCommand(command, session?.authorize(command));
@@ -96,9 +107,17 @@ export class TpmChannel {
 
   /** Frees an object or session that is still there. Never throws: a resource manager frees the rest at the end. */
   async flush(handle: number): Promise<void> {
-    if (!this.#handles.delete(handle) || this.#broken) return;
-    // 0x1cb, already gone, is as good as done.
-    await this.execute(commands.flushContext(handle), neverAborted).catch(() => undefined);
+    this.flushSoon(handle);
+    await this.#flushing;
+  }
+
+  /** The same beside what the caller does next; the next command waits for it. */
+  flushSoon(handle: number): void {
+    this.#flushing = this.#flushing.then(async () => {
+      if (!this.#handles.delete(handle) || this.#broken) return;
+      // 0x1cb, already gone, is as good as done.
+      await this.#execute(commands.flushContext(handle), neverAborted).catch(() => undefined);
+    });
   }
 
   /** The TPM freed it by itself: a session that was not to be continued. */

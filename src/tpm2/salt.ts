@@ -3,7 +3,7 @@ import { SecretBytes } from "../system/secret-bytes.ts";
 import type { NameHash } from "./algorithms.ts";
 import { kdfE } from "./kdf.ts";
 import type { PrimaryKey, PrimaryPublicKey } from "./primary.ts";
-import type { Randomness } from "./randomness.ts";
+import type { EphemeralKeyPair, Randomness } from "./randomness.ts";
 import { concat, sized } from "./wire.ts";
 
 /** What this label is for: TPM 2.0 Part 1, secret sharing in annexes B (RSA) and C (ECC). */
@@ -18,11 +18,18 @@ export interface Salt extends Disposable {
 
 /**
  * Makes a salt that only the holder of the primary's private part can know.
+ * @param keyPair on the primary's curve and not used yet, when one was made beforehand
  * @throws LatchkeyError tpm2/bad-answer when the primary's public key is not one
  */
-export async function makeSalt({ hash, publicKey }: PrimaryKey, random: Randomness): Promise<Salt> {
+export async function makeSalt(
+  { hash, publicKey }: PrimaryKey,
+  random: Randomness,
+  keyPair?: Promise<EphemeralKeyPair>,
+): Promise<Salt> {
   const [secret, encrypted] =
-    publicKey.type === "ecc" ? await eccSalt(hash, publicKey, random) : await rsaSalt(hash, publicKey, random);
+    publicKey.type === "ecc"
+      ? await eccSalt(hash, publicKey, await (keyPair ?? random.keyPair(publicKey.curve)))
+      : await rsaSalt(hash, publicKey, random);
   return { secret, encrypted, [Symbol.dispose]: () => secret[Symbol.dispose]() };
 }
 
@@ -48,10 +55,9 @@ async function rsaSalt(
 /** One-pass ECDH with a key pair of the moment, then KDFe: Part 1 annex C. */
 async function eccSalt(
   hash: NameHash,
-  { curve, point, x }: Extract<PrimaryPublicKey, { type: "ecc" }>,
-  random: Randomness,
+  { point, x }: Extract<PrimaryPublicKey, { type: "ecc" }>,
+  own: EphemeralKeyPair,
 ): Promise<[SecretBytes, Uint8Array]> {
-  const own = await random.keyPair(curve);
   let z: Uint8Array;
   try {
     z = await own.agree(point);

@@ -7,6 +7,7 @@ import { readPcrs } from "./pcrs.ts";
 import { pcrPolicyDigest } from "./policy.ts";
 import type { PrimaryKey, PrimaryTemplate } from "./primary.ts";
 import type { SealedPublic } from "./public-area.ts";
+import type { EphemeralKeyPair } from "./randomness.ts";
 import { BASE, isAbout, RC, TpmResponseError } from "./response-codes.ts";
 import { TpmSession } from "./session.ts";
 import type { TpmTurn } from "./tpm.ts";
@@ -37,12 +38,14 @@ export interface SealedObject {
  */
 export async function unseal(turn: TpmTurn, sealed: SealedObject): Promise<SecretBytes> {
   if (sealed.selection) await requirePcrs(turn, sealed, sealed.selection);
-  const primary = await turn.primaries.get(sealed.primary, turn.signal);
+  const asking = turn.primaries.get(sealed.primary, turn.signal);
+  const keyPair = prepareKeyPair(turn, sealed.primary); // while the TPM makes its key
+  const primary = await asking;
   const object = await load(turn, sealed, primary);
   try {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await unsealLoaded(turn, sealed, primary, object);
+        return await unsealLoaded(turn, sealed, primary, object, attempt === 1 ? keyPair : undefined);
       } catch (error) {
         if (!sealed.selection || attempt >= POLICY_TRIES || !mayBeRace(error)) throw error;
       }
@@ -50,7 +53,7 @@ export async function unseal(turn: TpmTurn, sealed: SealedObject): Promise<Secre
       await requirePcrs(turn, sealed, sealed.selection);
     }
   } finally {
-    await turn.channel.flush(object.handle);
+    turn.channel.flushSoon(object.handle); // while the caller opens the token with what it got
   }
 }
 
@@ -62,6 +65,13 @@ export async function tryLoading(turn: TpmTurn, sealed: SealedObject): Promise<v
   const primary = await turn.primaries.get(sealed.primary, turn.signal);
   const object = await load(turn, sealed, primary);
   await turn.channel.flush(object.handle);
+}
+
+function prepareKeyPair({ random }: TpmTurn, { shape }: PrimaryTemplate): Promise<EphemeralKeyPair> | undefined {
+  if (shape.type !== "ecc") return undefined;
+  const keyPair = random.keyPair(shape.curve);
+  keyPair.catch(() => undefined); // whoever waits for it is told
+  return keyPair;
 }
 
 /** How PCRs stand to what an object was sealed to. */
@@ -109,11 +119,12 @@ async function unsealLoaded(
   sealed: SealedObject,
   primary: PrimaryKey,
   object: NamedHandle,
+  keyPair: Promise<EphemeralKeyPair> | undefined,
 ): Promise<SecretBytes> {
   const { channel, signal } = turn;
   const { selection, hash } = sealed;
   const type = selection ? "policy" : "hmac";
-  await using session = await TpmSession.start(turn, primary, type, hash, "encryptsResponse");
+  await using session = await TpmSession.start(turn, primary, type, hash, "encryptsResponse", keyPair);
   if (selection) await channel.execute(commands.policyPcr(session.handle, selection), signal);
   const command = commands.unseal(object);
   const answer = await channel.execute(command, signal, session);

@@ -6,6 +6,7 @@ import type { Authorization, TpmChannel } from "./channel.ts";
 import { answerReader, commands, type TpmAnswer, type TpmCommand } from "./commands.ts";
 import { kdfA } from "./kdf.ts";
 import type { PrimaryKey } from "./primary.ts";
+import type { EphemeralKeyPair } from "./randomness.ts";
 import { makeSalt } from "./salt.ts";
 import type { TpmTurn } from "./tpm.ts";
 import { concat, sized, u16, u32 } from "./wire.ts";
@@ -60,6 +61,7 @@ export class TpmSession implements Authorization, AsyncDisposable {
    * @param type `policy` for an object that opens by its policy, `hmac` for one that opens by its password
    * @param hash of a policy session the object's name algorithm, or its policy digest comes out different
    * @param encrypts which way the secret goes
+   * @param keyPair for the salt, see makeSalt
    */
   static async start(
     { channel, random, signal }: TpmTurn,
@@ -67,8 +69,9 @@ export class TpmSession implements Authorization, AsyncDisposable {
     type: keyof typeof SESSION_TYPE,
     hash: NameHash,
     encrypts: keyof typeof ATTRIBUTE,
+    keyPair?: Promise<EphemeralKeyPair>,
   ): Promise<TpmSession> {
-    using salt = await makeSalt(primary, random);
+    using salt = await makeSalt(primary, random, keyPair);
     const first = new Uint8Array(hash.size);
     random.fill(first);
     const command = commands.startAuthSession(primary, first, salt.encrypted, SESSION_TYPE[type], SYMMETRIC, hash.id);

@@ -98,6 +98,8 @@ export class Searching {
     let isTold = false;
     const tell = (): void => {
       if (signal.aborted || board.standing(volume.name) !== "waiting") return;
+      // A mere guess often lies inside of what is being asked for, and would only be written into that question.
+      if (volume.certainty !== "stated" && board.closed.length > 0) return;
       isTold = true;
       announce(`${volume.name}: ${lastNote}`);
     };

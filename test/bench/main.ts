@@ -1,11 +1,12 @@
 /**
  * `npm run bench`: measures latchkey beside what is used without it, and prints a page of figures. Nothing here passes or
- * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [pool] [stick] [sizes] [counted-boots] [remote] [wall-boots]
+ * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [pool] [stick] [sizes] [counted-boots] [remote] [wall-boots] [clevis-boots]
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { repository } from "../vm/cache.ts";
 import { countedBoots, wallBoots } from "./boots.ts";
+import { clevisBoots } from "./clevis-boots.ts";
 import { environment, load } from "./environment.ts";
 import { buildInitrds, type Initrds } from "./initrds.ts";
 import { poolBenchmark } from "./pool.ts";
@@ -31,6 +32,7 @@ const parts = {
   "counted-boots": async (subject, initrds) => countedBoots(subject, await initrds()),
   remote: async (subject) => remoteBenchmark(subject),
   "wall-boots": async (subject, initrds) => wallBoots(subject, await initrds()),
+  "clevis-boots": clevisBoots,
 } as const satisfies Record<string, (subject: Subject, initrds: () => Promise<Initrds>) => Promise<string>>;
 
 const isPart = (word: string): word is keyof typeof parts => Object.hasOwn(parts, word);

@@ -8,7 +8,7 @@ import { type Contents, linkOrCopy } from "./contest.ts";
 /** What all benchmarks measure with: one binary, one guest, one encrypted filesystem. */
 export interface Subject extends Disposable {
   readonly guest: Guest;
-  /** A copy of dist/latchkey, so that a build meanwhile does not change what is measured. */
+  /** A copy of dist/latchkey or of what LATCHKEY_BINARY names, so that a build meanwhile does not change what is measured. */
   readonly binary: string;
   readonly image: BcachefsImage;
   /** For files of the run. */
@@ -22,7 +22,7 @@ export async function makeSubject(): Promise<Subject> {
   using scope = new DisposableStack();
   const directory: RunDirectory = scope.use(runDirectory());
   const binary = join(directory.files, "latchkey");
-  await linkOrCopy(join(repository, "dist/latchkey"), binary);
+  await linkOrCopy(process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey"), binary);
   const debian = await guest("dracut");
   const image = await bcachefsImage(debian, { passphrase: PASSPHRASE, uuid: UUID });
   const kept = scope.move();

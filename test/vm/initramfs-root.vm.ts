@@ -16,7 +16,7 @@ import { tpmState, tpmToken } from "./tokens.ts";
 
 type Differences = Partial<Omit<MachineOptions, "name" | "guest" | "initrd" | "overlays">>;
 
-const binary = process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey");
+const binary = join(repository, "dist/latchkey");
 const QUESTION = /Passphrase for root/;
 const ASKED_AGAIN = /Wrong passphrase for root \(.*\), try again \(2nd try\)/;
 

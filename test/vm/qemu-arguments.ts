@@ -41,8 +41,14 @@ export const MAX_MEMORY_MEGABYTES = 2048;
 
 export const defaultMemoryMegabytes = 1024;
 
-/** Words every guest gets: readable console, no reboot loops, power off instead of an emergency shell. */
-const KERNEL_WORDS = ["console=ttyS0", "panic=-1", "rd.shell=0", "systemd.show_status=0", "loglevel=4"];
+/**
+ * Words every guest gets: readable console, no reboot loops, power off instead of an emergency shell. no_timer_check: a busy host
+ * makes the kernel believe that the emulated timer is broken.
+ */
+const KERNEL_WORDS = [
+  ...["console=ttyS0", "panic=-1", "rd.shell=0", "systemd.show_status=0", "loglevel=4"],
+  "no_timer_check",
+];
 
 /** The whole QEMU command: pure, so that a failing case can be started again by hand from what the transcript says. */
 export function qemuArguments(

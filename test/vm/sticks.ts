@@ -111,53 +111,15 @@ export async function rawStick(key: string, offset: number): Promise<string> {
 }
 
 /** The CD image of the fixtures, with `root.key` in it. */
-export const isoStick = (): Promise<string> => unpacked("iso");
-
-/** The exFAT of the fixtures, 4F2A-99C1, in which there is nothing. */
-export const exfatStick = (): Promise<string> => unpacked("exfat");
-
-async function unpacked(type: "iso" | "exfat"): Promise<string> {
-  const packed = readFileSync(join(repository, `test/fixtures/usb/stick.${type}.gz`));
+export async function isoStick(): Promise<string> {
+  const packed = readFileSync(join(repository, "test/fixtures/usb/stick.iso.gz"));
   const directory = await cached({
     kind: "images",
-    name: `stick-${type}`,
+    name: "stick-iso9660",
     inputs: { RECIPE, packed: Bun.SHA256.hash(packed, "hex") },
     keep: 2,
     within: seconds(60),
     build: (unfinished) => Promise.resolve(writeFileSync(join(unfinished, "stick.img"), Bun.gunzipSync(packed))),
-  });
-  return join(directory, "stick.img");
-}
-
-export interface VaultOptions {
-  /** Of the LUKS header. */
-  readonly uuid: string;
-  readonly passphrase: string;
-  readonly files: Readonly<Record<string, StickFile>>;
-}
-
-/** An encrypted stick: LUKS2 with an ext4 in it, encrypted where it lies, with the cheapest key derivation there is. */
-export async function vaultStick({ uuid, passphrase, files }: VaultOptions): Promise<string> {
-  const directory = await cached({
-    kind: "images",
-    name: "stick-luks2",
-    inputs: { RECIPE, uuid, passphrase, files: describe(files) },
-    keep: 4,
-    within: seconds(60),
-    build: async (unfinished) => {
-      const image = join(unfinished, "stick.img");
-      writeFileSync(image, "");
-      truncateSync(image, 48 * 1024 ** 2);
-      const tree = join(unfinished, "tree");
-      writeTree(tree, files);
-      await run(["mkfs.ext4", "-q", "-F", "-d", tree, image, "12M"], making);
-      const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-      const how = ["--encrypt", "--batch-mode", "--type", "luks2", ...cheap, "--reduce-device-size", "32M"];
-      await run(["cryptsetup", "reencrypt", ...how, "--uuid", uuid, "--key-file", "-", image], {
-        ...making,
-        input: passphrase,
-      });
-    },
   });
   return join(directory, "stick.img");
 }

@@ -28,7 +28,10 @@ export async function openTang(jwe: Jwe, pin: TangPin, context: OpenContext): Pr
   using exchange = new BlindedExchange(pin.serverKey, pin.clientKey);
   const { crv, kty, x, y } = ecPublicJwk(exchange.blinded);
   const question = JSON.stringify({ alg: "ECMR", crv, key_ops: ["deriveKey"], kty, x, y }); // sorted, as clevis sends it
-  const answer = await askPatiently(pin, question, context);
+  const asking = askPatiently(pin, question, context);
+  asking.catch(() => undefined); // whoever waits for it is told, also when the next line fails
+  exchange.prepare();
+  const answer = await asking;
   for (const candidate of exchange.unblind(answer)) {
     using agreed = candidate;
     const secret = openWith(agreed, jwe);

@@ -255,6 +255,8 @@ describe.skipIf(swtpmMissing !== undefined)(`with a software TPM${skipReason}`, 
     await using swtpm = await startSwtpm();
     await using tpm = swtpm.tpm();
     expect(await openPcr7(tpm)).toBe("dev1-tpm2-pcr7-sha256-ecc");
+    // One more command, so that nothing is under way that would find the loss first.
+    expect(await tpm.use(signal, (turn) => loadedHandles(turn, "session"))).toEqual([]);
     await swtpm.restart();
     expect(await codeOf(openPcr7(tpm))).toBe("tpm2/unreachable");
     expect(await openPcr7(tpm)).toBe("dev1-tpm2-pcr7-sha256-ecc");

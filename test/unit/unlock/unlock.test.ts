@@ -136,6 +136,23 @@ describe("the race", () => {
     await run.report;
   });
 
+  test("a guess is not told while something else is asked for", async () => {
+    const never = new Promise<void>(() => undefined);
+    const provider = new FakeProvider({ data: { passphrase: "good" }, root: { passphrase: "good", appears: never } });
+    const asks = Promise.withResolvers<void>();
+    const run = start(planOf([volumePlan("data"), { ...volumePlan("root"), certainty: "if-bcachefs" }]), provider, [
+      fakeSource("prompt", ["data"], async (context) => {
+        await asks.promise;
+        await context.offer(secretOf("good"));
+      }),
+    ]);
+    await run.clock.advance(5000);
+    expect(run.lines).toEqual([]);
+    asks.resolve();
+    await run.clock.advance(1);
+    expect(run.lines.join("\n")).toContain("data");
+  });
+
   test("with rd.latchkey.debug the console shows every event", async () => {
     const provider = new FakeProvider({ root: { passphrase: "good" } });
     const plan = planOf([volumePlan("root")], { debug: true });

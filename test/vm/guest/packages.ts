@@ -3,7 +3,7 @@
 export type Stack = "dracut" | "initramfs-tools";
 
 /** A guest with other packages than its stack usually has, because they change how every image of it boots. */
-export type GuestName = Stack | "initramfs-tools-ssh";
+export type GuestName = Stack | "dracut-clevis" | "initramfs-tools-ssh";
 
 export interface GuestPackages {
   readonly stack: Stack;
@@ -41,6 +41,12 @@ export const guestPackages: Readonly<Record<GuestName, GuestPackages>> = {
     stack: "dracut",
     suite: "trixie",
     packages: [...common, "binutils", "dracut", "dracut-network", "iproute2", "dropbear-bin", "openssh-server"],
+  },
+  // What latchkey is measured against: clevis in every image that dracut makes.
+  "dracut-clevis": {
+    stack: "dracut",
+    suite: "trixie",
+    packages: [...common, "dracut", "clevis-luks", "clevis-tpm2", "clevis-dracut", "clevis-systemd"],
   },
   "initramfs-tools": { stack: "initramfs-tools", suite: "trixie", packages: initramfsTools },
   // Without a network card such an image waits a minute for one at each boot.
