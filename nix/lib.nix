@@ -87,6 +87,17 @@ let
     head ++ lines ++ concatLists (mapAttrsToList (key: tomlTable (path ++ [ key ])) nested);
 in
 rec {
+  # What switches latchkey off on the kernel command line, as in latchkey.service of the dracut image; the program takes them in
+  # capitals, too.
+  offSwitches = map (word: "rd.latchkey=${word}") [
+    "0"
+    "n"
+    "no"
+    "f"
+    "false"
+    "off"
+  ];
+
   # Where udev has the device that a tag names. `UUID=`, `LABEL="my disk"` and /dev/disk/by-uuid/… of one device give one
   # path, so that units, files and comparisons all use one name for it.
   devicePath =

@@ -16,10 +16,11 @@ property() {
     systemctl show --property="$1" --value "$2" 2> /dev/null
 }
 
+# By the words that the program takes for no, src/config/kernel-command-line.ts.
 switched_off() {
     read -r _line < "${LATCHKEY_CMDLINE:-/proc/cmdline}"
     case " $_line " in
-        *" rd.latchkey=0 "*) return 0 ;;
+        *" rd.latchkey="[0nNfF]" "* | *" rd.latchkey="[nN][oO]" "* | *" rd.latchkey="[oO][fF][fF]" "* | *" rd.latchkey="[fF][aA][lL][sS][eE]" "*) return 0 ;;
     esac
     return 1
 }

@@ -56,6 +56,23 @@ latchkey_can_network() {
     return 1
 }
 
+# Can systemd-networkd serve the SSH server? It is brought by ourselves (latchkey_install_networkd): hooks of dracut's module for it run at
+# every boot, and its bash becomes the shell of all hooks. A boot that asks nobody pays for none of it.
+latchkey_has_networkd() {
+    require_binaries ip "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-network-generator &> /dev/null \
+        && latchkey_has_module kernel-network-modules \
+        && grep -qs '^systemd-network:' "${dracutsysrootdir-}"/etc/passwd
+}
+
+# Is one of dracut's own ways in this image, for a token or for somebody else? Then it is the SSH server's, too.
+latchkey_is_networked() {
+    local _module
+    for _module in network systemd-networkd network-manager connman network-legacy; do
+        dracut_module_included "$_module" && return 0
+    done
+    return 1
+}
+
 # called by dracut
 depends() {
     local _module _path
@@ -83,13 +100,12 @@ depends() {
         fi
     fi
     # An SSH server, and a network that comes up with it: systemd-networkd can be told when.
-    if latchkey_needs remote; then
-        for _module in systemd-networkd network; do
-            [[ $_module == network ]] && ! latchkey_can_network && break
-            latchkey_has_module "$_module" || continue
-            echo "$_module"
-            break
-        done
+    if latchkey_needs remote && ! latchkey_needs network; then
+        if latchkey_has_networkd; then
+            echo kernel-network-modules
+        elif latchkey_can_network; then
+            echo network
+        fi
     fi
     return 0
 }
@@ -174,7 +190,17 @@ latchkey_install_program() {
 
 # The configuration and the tokens, also into an image that is not hostonly: without them it could open less than this one.
 latchkey_install_configuration() {
-    local _file _key_files
+    local _file _files _key_files
+    # Tokens, certificates and detached LUKS headers may lie elsewhere.
+    _files=$("${dracutsysrootdir-}"/usr/bin/latchkey image-needs --files 2> /dev/null)
+    while IFS= read -r _file; do
+        [[ $_file == /* ]] || continue
+        if [[ -f ${dracutsysrootdir-}$_file ]]; then
+            inst_simple "$_file"
+        else
+            dwarn "latchkey: $_file is wanted in this image, and is not here."
+        fi
+    done <<< "$_files"
     _key_files=$("${dracutsysrootdir-}"/usr/bin/latchkey image-needs --key-files 2> /dev/null)
     while IFS= read -r _file; do
         [[ $_file == /* && -f ${dracutsysrootdir-}$_file ]] || continue
@@ -185,23 +211,52 @@ latchkey_install_configuration() {
     while IFS= read -r -d '' _file; do
         _file=${_file#"${dracutsysrootdir-}"}
         if [[ $_file == *.key ]]; then
-            [[ $'\n'$_key_files$'\n' == *$'\n'"$_file"$'\n'* ]] && continue
+            [[ $'\n'$_files$'\n'$_key_files$'\n' == *$'\n'"$_file"$'\n'* ]] && continue
             dwarn "latchkey: left $_file out: a key does not belong in an image that anyone with the disk can read."
         else
             inst_simple "$_file"
         fi
-    done < <(find "${dracutsysrootdir-}"/etc/latchkey -type f -print0 2> /dev/null)
+        # The folder, or what is in it, may be a link.
+    done < <(find -L "${dracutsysrootdir-}"/etc/latchkey/ -type f -print0 2> /dev/null)
+}
+
+# Not enabled: latchkey-sshd.service starts it.
+latchkey_install_networkd() {
+    local _database
+    # shellcheck disable=SC2154  # set by dracut, here and below
+    inst_multiple ip "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-network-generator \
+        "$systemdsystemunitdir"/systemd-networkd.service "$systemdsystemunitdir"/systemd-networkd.socket
+    # shellcheck disable=SC2154
+    inst_multiple -o "$tmpfilesdir"/systemd-network.conf "$systemdutildir"/networkd.conf "$systemdutildir/networkd.conf.d/*.conf" \
+        "$systemdnetwork"/99-default.link
+    # How this machine's cards are configured, where networkd does it.
+    # shellcheck disable=SC2154
+    if [[ ${hostonly-} ]]; then
+        inst_multiple -H -o "$systemdutilconfdir"/networkd.conf "$systemdutilconfdir/networkd.conf.d/*.conf" "$systemdnetworkconfdir/*"
+    fi
+    # Its own user, and group.
+    for _database in passwd group; do
+        grep -qs '^systemd-network:' "$initdir/etc/$_database" \
+            || grep '^systemd-network:' "${dracutsysrootdir-}/etc/$_database" >> "$initdir/etc/$_database"
+    done
 }
 
 # The SSH server that a person answers over, where the configuration wants one. The program writes its keys and settings. An
 # image that nobody could log in to is not made: the old one stays as it is.
 latchkey_install_remote() {
-    local _list _word _path _unit
+    local _list _word _path _unit _status _line
+    local _said=$initdir/latchkey-remote-said
     latchkey_needs remote || return 0
-    _list=$("${dracutsysrootdir-}"/usr/bin/latchkey image-remote dracut "$initdir") || {
+    _list=$("${dracutsysrootdir-}"/usr/bin/latchkey image-remote dracut "$initdir" 2> "$_said")
+    _status=$?
+    while IFS= read -r _line; do
+        if [[ $_status == 0 ]]; then dwarn "$_line"; else dfatal "$_line"; fi
+    done < "$_said"
+    rm -f "$_said"
+    if [[ $_status != 0 ]]; then
         dfatal "latchkey: no image is made without the SSH server that the configuration wants; the old image stays as it is."
         exit 1
-    }
+    fi
     while read -r _word _path; do
         [[ $_word == program ]] && inst_multiple "$_path"
     done <<< "$_list"
@@ -211,10 +266,14 @@ latchkey_install_remote() {
         for _unit in systemd-networkd.service systemd-networkd.socket; do
             inst_simple "$moddir/networkd-latchkey.conf" "$systemdsystemunitdir/$_unit.d/latchkey.conf"
         done
-    elif dracut_module_included network; then
+    elif latchkey_is_networked; then
         # Others come up when dracut says so, with the boot.
         mkdir -p "$initdir/etc/cmdline.d"
         echo "rd.neednet=1" > "$initdir/etc/cmdline.d/90-latchkey-network.conf"
+        dwarn "latchkey: not systemd-networkd but another program brings the network up in this image: it does so with every boot,"
+        dwarn "latchkey: and its address is that of ip= on the kernel command line. [remote] network = … does not count."
+    elif latchkey_has_networkd; then
+        latchkey_install_networkd
     else
         dfatal "latchkey: the source remote wants the network, and nothing here can bring it up in an initrd."
         dfatal "latchkey: install iproute2 for systemd-networkd, or NetworkManager; the old image stays as it is."
@@ -261,6 +320,8 @@ install() {
     inst_script "$moddir/latchkey-fallback.sh" /usr/lib/latchkey/fallback
     inst_simple "$moddir/cryptsetup-latchkey.conf" "$systemdsystemunitdir/systemd-cryptsetup@.service.d/latchkey.conf"
     inst_script "$moddir/latchkey-listening.sh" /usr/lib/latchkey/listening
+    # After 64-btrfs.rules, whose decision it takes back where latchkey says so.
+    inst_simple "$moddir/65-latchkey.rules" /usr/lib/udev/rules.d/65-latchkey.rules
 
     # The reason again, just above the emergency shell or before the power goes off.
     inst_hook emergency 50 "$moddir/latchkey-refused.sh"

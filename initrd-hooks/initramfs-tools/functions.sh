@@ -9,16 +9,18 @@ latchkey_run=/run/latchkey
 latchkey_program=/usr/bin/latchkey
 latchkey_folder=/usr/lib/latchkey
 latchkey_members=$latchkey_run/members
+latchkey_network=$latchkey_run/network
 
 latchkey_say() {
     if [ -x /bin/plymouth ] && plymouth --ping; then plymouth message --text="latchkey: $*"; fi
     echo "latchkey: $*" >&2
 }
 
+# By the words that the program takes for no, src/config/kernel-command-line.ts.
 latchkey_switched_off() {
     read -r latchkey_line < /proc/cmdline
     case " $latchkey_line " in
-        *" rd.latchkey=0 "*) return 0 ;;
+        *" rd.latchkey="[0nNfF]" "* | *" rd.latchkey="[nN][oO]" "* | *" rd.latchkey="[oO][fF][fF]" "* | *" rd.latchkey="[fF][aA][lL][sS][eE]" "*) return 0 ;;
     esac
     return 1
 }
@@ -122,6 +124,64 @@ latchkey_gather_members() {
     # shellcheck disable=SC2086  # options, "-o one,two"
     mount "$latchkey_mode" -t bcachefs ${ROOTFLAGS-} "$latchkey_line" "$latchkey_members" && return 0
     rmdir "$latchkey_members"
+}
+
+# Brings the network up beside everything else, for tokens that want it: latchkey tries their servers until it is there, and asks
+# meanwhile. Where something else has it up or brings it up (dropbear, iscsi), it is theirs. What it has to say goes into the
+# kernel's log: the console belongs to the question.
+latchkey_network_up() {
+    if [ -e /scripts/init-premount/dropbear ] || [ -e "$latchkey_network" ]; then return 0; fi
+    for latchkey_settings in /run/net-*.conf; do
+        if [ -e "$latchkey_settings" ]; then return 0; fi
+    done
+    mkdir -p "$latchkey_network"
+    latchkey_configure_network &
+    echo $! > "$latchkey_network/pid"
+}
+
+latchkey_configure_network() {
+    exec < /dev/null > /dev/kmsg 2>&1
+    # The address that the configuration gives the SSH server is this machine's; the kernel's own ip= wins.
+    if [ -z "${IP-}" ] && [ -r "$latchkey_folder/remote-ip" ]; then
+        read -r latchkey_line < "$latchkey_folder/remote-ip"
+        IP=${latchkey_line#ip=}
+    fi
+    configure_networking
+}
+
+# The network that was brought up for latchkey alone goes down: the booted system sets up its own. What is still waiting for a
+# card or an address, for minutes perhaps, would meddle with that.
+latchkey_network_down() {
+    [ -d "$latchkey_network" ] || return 0
+    if read -r latchkey_process 2> /dev/null < "$latchkey_network/pid"; then latchkey_end_family "$latchkey_process"; fi
+    rm -rf "$latchkey_network"
+    # remote-stop takes it down, once nobody is logged in any more.
+    if [ -d /run/latchkey-remote ]; then return 0; fi
+    # Asked for on the kernel command line: then it is wanted on.
+    case ${IP-} in
+        "" | none | off) ;;
+        *) return 0 ;;
+    esac
+    for latchkey_interface in /sys/class/net/*; do
+        latchkey_interface=${latchkey_interface##*/}
+        [ "$latchkey_interface" = lo ] && continue
+        ip addr flush dev "$latchkey_interface"
+        ip link set dev "$latchkey_interface" down
+        rm -f "/run/net-$latchkey_interface.conf"
+    done
+}
+
+# Ends a process and everything that it started. It is stopped first, so that it starts no other meanwhile.
+latchkey_end_family() {
+    kill -STOP "$1" 2> /dev/null || return 0
+    for latchkey_process in /proc/[0-9]*; do
+        # proc_pid_stat(5): process id, name, state, parent
+        read -r latchkey_line 2> /dev/null < "$latchkey_process/stat" || continue
+        latchkey_line=${latchkey_line##*) }
+        latchkey_line=${latchkey_line#* }
+        [ "${latchkey_line%% *}" = "$1" ] && latchkey_end_family "${latchkey_process##*/}"
+    done
+    kill -KILL "$1" 2> /dev/null
 }
 
 # The key of the bcachefs on a device is in the kernel.

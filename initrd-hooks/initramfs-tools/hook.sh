@@ -68,6 +68,16 @@ install_program() {
 
 # The configuration and the tokens, whatever machine the image is for: without them it could open less than this one.
 install_configuration() {
+    # Tokens, certificates and detached LUKS headers may lie elsewhere.
+    files=$("$program" image-needs --files 2> /dev/null)
+    echo "$files" | while IFS= read -r file; do
+        case $file in
+            /*) ;;
+            *) continue ;;
+        esac
+        if [ -f "$file" ]; then install_file "$file"; else warn "$file is wanted in this image, and is not here."; fi
+    done || exit 1
+
     key_files=$("$program" image-needs --key-files 2> /dev/null)
     echo "$key_files" | while IFS= read -r file; do
         case $file in
@@ -80,7 +90,8 @@ install_configuration() {
     done || exit 1
 
     [ -d /etc/latchkey ] || return 0
-    find /etc/latchkey -type f | while IFS= read -r file; do
+    # The folder, or what is in it, may be a link.
+    find -L /etc/latchkey/ -type f | while IFS= read -r file; do
         case $file in
             *.key)
                 [ -e "$DESTDIR$file" ] || warn "left $file out: a key does not belong in an image that anyone with the disk can read."
@@ -116,6 +127,8 @@ install_drivers() {
             *) auto_add_modules net ;;
         esac
         manual_add_modules af_packet
+        # Takes the network down again; busybox has it, where there is one.
+        [ -e "$DESTDIR/usr/bin/ip" ] || [ -e "$DESTDIR/usr/sbin/ip" ] || copy_exec /usr/bin/ip || warn "/usr/bin/ip could not be copied into the image"
     fi
 
     # The code pages are those that vfat asks for by itself.

@@ -25,20 +25,5 @@ fi
 
 if [ -e "$latchkey_members" ]; then umount "$latchkey_members" && rmdir "$latchkey_members"; fi
 
-# The network that was brought up for latchkey alone goes down: the booted system sets up its own.
-[ -e /run/latchkey-network ] || exit 0
-rm -f /run/latchkey-network
-# Asked for on the kernel command line: then it is wanted on.
-case ${IP-} in
-    "" | none | off) ;;
-    *) exit 0 ;;
-esac
-for settings in /run/net-*.conf; do
-    [ -e "$settings" ] || continue
-    interface=${settings#/run/net-}
-    interface=${interface%.conf}
-    ip addr flush dev "$interface"
-    ip link set dev "$interface" down
-    rm -f "$settings"
-done
+latchkey_network_down
 exit 0

@@ -26,12 +26,7 @@ esac
 . /scripts/functions
 . /scripts/latchkey
 
-# A Tang server wants a network. Brought up beside latchkey, which asks meanwhile, and tries the server again until it is there.
-# dropbear brings it up by itself.
-if latchkey_needs network && ! latchkey_switched_off && ! [ -e /scripts/init-premount/dropbear ]; then
-    : > /run/latchkey-network
-    configure_networking < /dev/null &
-fi
+if latchkey_needs network && ! latchkey_switched_off; then latchkey_network_up; fi
 
 # Not as long as the configuration says: what makes devices out of others (RAID, LVM) has its turn in local-block, and the time
 # until initramfs-tools gives the root up is running. What is not there yet is looked for again in local-block.

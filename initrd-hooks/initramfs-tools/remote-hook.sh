@@ -32,8 +32,15 @@ case " $("$program" image-needs 2> /dev/null) " in
     *) exit 0 ;;
 esac
 
-list=$("$program" image-remote initramfs-tools "${DESTDIR:?}") || refuse
-mkdir -p "$DESTDIR$folder"
+mkdir -p "${DESTDIR:?}$folder"
+said=$DESTDIR$folder/remote-said
+list=$("$program" image-remote initramfs-tools "$DESTDIR" 2> "$said")
+status=$?
+mark=W
+[ "$status" = 0 ] || mark=E
+while IFS= read -r line; do echo "$mark: $line" >&2; done < "$said"
+rm -f "$said"
+[ "$status" = 0 ] || refuse
 for word in $list; do
     case $word in
         /*) copy_exec "$word" || refuse ;;

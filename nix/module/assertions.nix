@@ -15,7 +15,12 @@ let
     optionals
     unique
     ;
-  inherit (import ../lib.nix { inherit lib; }) devicePath isVolumeName members;
+  inherit (import ../lib.nix { inherit lib; })
+    devicePath
+    isVolumeName
+    members
+    offSwitches
+    ;
 
   cfg = config.boot.initrd.latchkey;
   inherit (cfg) blankRoot resolved;
@@ -27,12 +32,13 @@ let
     inherit assertion;
     message = say message;
   };
+  switchedOff = filter (parameter: elem (lib.toLower parameter) offSwitches) config.boot.kernelParams;
   isInStore = path: hasPrefix builtins.storeDir (toString path);
 
   general = [
     (demand initrd.systemd.enable "it needs systemd in the initrd; set boot.initrd.systemd.enable = true")
-    (demand (!(elem "rd.latchkey=0" config.boot.kernelParams))
-      "boot.kernelParams has rd.latchkey=0, which turns it off at every boot; set boot.initrd.latchkey.enable = false instead"
+    (demand (switchedOff == [ ])
+      "boot.kernelParams has ${list switchedOff}, which turns it off at every boot; set boot.initrd.latchkey.enable = false instead"
     )
     (demand (resolved.initrdGroups != [ ] || resolved.stage2Groups != [ ] || resolved.luksNames != [ ] || volumes != [ ])
       "there is nothing to open: fileSystems has no bcachefs, boot.initrd.luks.devices is empty, and no volume is named"

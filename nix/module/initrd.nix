@@ -14,6 +14,7 @@ let
     mkForce
     nameValuePair
     ;
+  inherit (import ../lib.nix { inherit lib; }) offSwitches;
   cfg = config.boot.initrd.latchkey;
   inherit (cfg.resolved) needs;
   groups = cfg.resolved.initrdGroups;
@@ -146,7 +147,7 @@ in
           unitConfig = {
             DefaultDependencies = false;
             ConditionPathExists = "/etc/initrd-release";
-            ConditionKernelCommandLine = "!rd.latchkey=0";
+            ConditionKernelCommandLine = map (word: "!${word}") offSwitches;
           };
           environment = fstab;
           serviceConfig = {

@@ -1,7 +1,5 @@
 import type { Asked, Desk, End } from "../sources/remote/desk.ts";
-import { WAIT_FOR_REPEAT } from "../sources/remote/desk.ts";
 import type { Verdict } from "../sources/remote/messages.ts";
-import type { Clock } from "../system/clock.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import type { SecretBytes } from "../system/secret-bytes.ts";
 import { endError } from "./answer-end.ts";
@@ -9,7 +7,6 @@ import { verdictLines } from "./answer-screen.ts";
 
 export interface InputParts {
   readonly desk: Desk;
-  readonly clock: Clock;
   /** Facts, for standard output. */
   say(lines: readonly string[]): void;
 }
@@ -56,15 +53,14 @@ function refusal(verdict: Verdict): LatchkeyError {
 async function tryAtOther(
   asked: Extract<Asked, { by: "other" }>,
   secret: SecretBytes,
-  { desk, clock, say }: InputParts,
+  { desk, say }: InputParts,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!asked.answer(secret)) return false;
-  const end = clock.now() + WAIT_FOR_REPEAT;
   const again = await desk.until<"again" | "quiet">(() => {
     const question = desk.question;
     if (question?.by === "other" && question.subject === asked.subject) return "again";
-    return clock.now() >= end ? "quiet" : undefined;
+    return desk.othersAreContent ? "quiet" : undefined;
   }, signal);
   if (again === "again") throw new LatchkeyError("answer/wrong", `wrong passphrase: asked again: ${asked.message}`);
   say([`passed on, and not asked again: ${asked.message}`]);

@@ -8,7 +8,7 @@ import { alignColumns } from "../system/text-table.ts";
  * servers: `shown` keeps them to one line of the screen, without anything that moves a cursor.
  */
 
-const NAME_WIDTH = 32;
+const NAME_WIDTH = 48;
 const TEXT_WIDTH = 100;
 const REASON_WIDTH = 160;
 
@@ -16,7 +16,7 @@ const REASON_WIDTH = 160;
 export function greeting(state: State, wallClock: Date): readonly string[] {
   const time = `${wallClock.toISOString().slice(0, 19).replace("T", " ")} UTC`;
   return [
-    `latchkey on ${shown(state.host, TEXT_WIDTH)}, ${time}, ${seconds(state.now)} after the start`,
+    `latchkey on ${shown(state.host, TEXT_WIDTH)}, ${time}, ${elapsed(state.now)} after the start`,
     "",
     ...alignColumns(state.volumes.map(volumeRow)).map((line) => `  ${line}`),
     ...(state.failures.length === 0 ? [] : ["", "tried so far:"]),
@@ -34,20 +34,26 @@ function volumeRow({ name, standing, description, reason }: State["volumes"][num
 }
 
 function failureRow({ at, source, reason }: State["failures"][number]): string[] {
-  return [seconds(at), shown(source, NAME_WIDTH), shown(reason, REASON_WIDTH)];
+  return [elapsed(at), shown(source, NAME_WIDTH), shown(reason, REASON_WIDTH)];
 }
 
-function seconds(milliseconds: number): string {
-  return `${(milliseconds / 1000).toFixed(1)} s`;
+/** "25.1 s", "12 min", "7 h 20 min": a machine may have waited for a night. */
+export function elapsed(milliseconds: number): string {
+  const minutes = Math.floor(milliseconds / 60_000);
+  if (minutes < 2) return `${(milliseconds / 1000).toFixed(1)} s`;
+  return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /**
  * What has changed from one state to the next, a line each. Wrong answers of this and other sessions are left out: each session
  * hears of its own by itself.
+ * @param known volumes of which this session has heard that they are open
  */
-export function news(before: State, now: State): readonly string[] {
+export function news(before: State, now: State, known: ReadonlySet<string> = new Set()): readonly string[] {
   const standingBefore = new Map(before.volumes.map(({ name, standing }) => [name, standing]));
-  const volumes = now.volumes.filter(({ name, standing }) => standingBefore.get(name) !== standing);
+  const volumes = now.volumes.filter(
+    ({ name, standing }) => standingBefore.get(name) !== standing && !(standing === "open" && known.has(name)),
+  );
   const [last] = before.failures.slice(-1);
   const failures = now.failures.filter(({ at, source }) => source !== "remote" && at > (last?.at ?? -1));
   return [
@@ -79,7 +85,10 @@ export function verdictLines({ kind, opened, failed, wait }: Verdict): readonly 
 
 export const EMPTY = "nothing was typed";
 
+/** Other programs' questions have been answered; whether all was right only they know. */
+export const ANSWERED = "nothing more is asked";
+
 export function farewell({ isOpen, lines }: Pick<Finished, "isOpen" | "lines">): readonly string[] {
-  if (isOpen) return ["everything is open"];
+  if (isOpen) return ["everything is open, and the boot goes on"];
   return ["latchkey has given up:", ...lines.map((line) => `  ${shown(line, REASON_WIDTH)}`)];
 }

@@ -1,4 +1,4 @@
-import { existsSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import type { Command } from "commander";
 import { shown } from "../sources/prompt/question-text.ts";
@@ -20,7 +20,7 @@ import { RUN_DIRECTORY } from "../system/run-directory.ts";
 import { StreamConnection } from "../system/unix-stream.ts";
 import { endError } from "./answer-end.ts";
 import { answerFromInput } from "./answer-input.ts";
-import { farewell } from "./answer-screen.ts";
+import { ANSWERED, farewell } from "./answer-screen.ts";
 import { answerOnTerminal } from "./answer-terminal.ts";
 import { acts } from "./run.ts";
 
@@ -52,7 +52,7 @@ export function registerAnswer(program: Command): void {
     using desk = makeDesk();
     if (isatty(STDIN)) return await onTerminal(desk);
     const secret = await readPipedSecret(STDIN);
-    await answerFromInput(secret, { desk, clock: monotonicClock, say }, hangUpSignal(STDOUT));
+    await answerFromInput(secret, { desk, say }, hangUpSignal(STDOUT));
     return exitStatus.done;
   });
 }
@@ -63,7 +63,7 @@ async function onTerminal(desk: Desk): Promise<number> {
   asker[Symbol.dispose]();
   const error = end && endError(end);
   if (error) throw error;
-  say(farewell({ isOpen: true, lines: [] }));
+  say(end?.kind === "answered" ? [ANSWERED] : farewell({ isOpen: true, lines: [] }));
   return exitStatus.done;
 }
 
@@ -77,8 +77,20 @@ function makeDesk(): Desk {
     answerForeign: answerForeignQuestion,
     askpass: () => (runsSystemd ? undefined : findAskpass()),
     answerAskpass: (secret) => answerAskpass(secret),
+    isAlive: processIsAlive,
+    rootIsMounted: () => isMounted(runsSystemd ? "/sysroot" : "/root"),
     bootIsDone: () => existsSync(`${RUN_DIRECTORY}/finished`) && !existsSync(`${RUN_DIRECTORY}/refused`),
   });
+}
+
+/** Where an initrd mounts the root: systemd's at /sysroot, Debian's scripts at /root. Field 5 of /proc/self/mountinfo, proc(5). */
+function isMounted(path: string): boolean {
+  try {
+    const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+    return lines.some((line) => line.split(" ")[4] === path);
+  } catch {
+    return false;
+  }
 }
 
 /** The client's address, by the SSH server's word: sshd(8), SSH_CONNECTION. */

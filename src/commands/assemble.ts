@@ -29,8 +29,8 @@ export interface ProviderOptions {
   readonly keyring?: Destination;
   /** Makes the mappings that systemd-cryptsetup has the job of; without it latchkey makes them. */
   readonly systemdOpener?: (otherwise: MappingOpener) => MappingOpener;
-  /** Does something else with a LUKS volume's key than make a mapping. */
-  readonly opener?: MappingOpener;
+  /** Does something else with a LUKS volume's key than make a mapping; `otherwise` makes one. */
+  readonly opener?: (otherwise: MappingOpener) => MappingOpener;
 }
 
 /** The providers of this machine, over the real devices and the kernel's keyrings. */
@@ -45,7 +45,8 @@ export function assembleProviders(options: ProviderOptions = {}): ReadonlyMap<Vo
   });
   const tool = new LuksTool(runCryptsetup);
   const mappings = new SystemMappings();
-  const latchkey = options.opener ?? new CryptsetupOpener({ tool, mappings, clock: monotonicClock });
+  const maker = new CryptsetupOpener({ tool, mappings, clock: monotonicClock });
+  const latchkey = options.opener?.(maker) ?? maker;
   const luks = new LuksProvider({
     devices,
     tool,

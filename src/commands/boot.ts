@@ -2,25 +2,29 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { partForBoot } from "../config/boot-part.ts";
-import { parseDuration } from "../config/duration.ts";
 import { loadPlan } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
 import { kernelKnowsBcachefs } from "../providers/bcachefs/mount.ts";
+import { devicesBelowNode } from "../system/below-mount.ts";
+import { SystemBlockDevices } from "../system/block-devices.ts";
 import { monotonicClock } from "../system/clock.ts";
-import { asLatchkeyError, exitStatus, LatchkeyError } from "../system/errors.ts";
+import { asLatchkeyError, exitStatus } from "../system/errors.ts";
 import { armDeadMansSwitch, hardenProcess } from "../system/hardening.ts";
 import { RunDirectory } from "../system/run-directory.ts";
 import { handOver, planHandover } from "../unlock/handover.ts";
+import { LatchMarks } from "../unlock/latch-marks.ts";
 import { neededVolumes } from "../unlock/needed.ts";
-import { dropLatch, latchToDrop } from "../unlock/pcr-latch.ts";
+import { closeLatch } from "../unlock/pcr-latch.ts";
 import { append, type EventRecord, type Report } from "../unlock/report.ts";
+import { findRootsInside } from "../unlock/root-inside.ts";
 import { type InitrdFacts, mountRoot, planRootMount, SYSROOT } from "../unlock/root-mount.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleAfterOpening, assembleProviders, assembleSources } from "./assemble.ts";
+import { withDeviceTimeout } from "./device-timeout.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { listenForSystemd } from "./listen-for-systemd.ts";
-import { acts } from "./run.ts";
+import { acts, say } from "./run.ts";
 
 interface Options {
   readonly config?: string;
@@ -47,7 +51,7 @@ export function registerBoot(program: Command): void {
     hardenProcess();
     const disarm = armDeadMansSwitch(DEAD_MANS_SECONDS);
     // Not print(): a journal that takes nothing must not hold up the boot, or fail it.
-    const announce = (line: string): void => void process.stdout.write(`latchkey: ${line}\n`);
+    const announce = (line: string): void => say(process.stdout, `latchkey: ${line}`);
     const whole = loadPlan({ mode: "boot", configFile: options.config });
     const plan = partForBoot(withDeviceTimeout(whole, options.deviceTimeout));
     if (!plan.enabled) {
@@ -84,16 +88,16 @@ export function registerBoot(program: Command): void {
     listening[Symbol.dispose]();
     for (const event of happened) append(report.events, event);
     report.events.sort((one, other) => one.at_ms - other.at_ms);
-    const latch = latchToDrop(plan, report);
-    if (latch !== undefined) {
-      const line = await dropLatch(latch, plan);
+    const line = await closeLatch(plan, report, new LatchMarks());
+    if (line !== undefined) {
       announce(line);
       report.events.push({ at_ms: monotonicClock.now(), volume: null, source: null, text: line });
     }
     mountIfNeeded(plan, report, announce, disarm);
+    const inside = await findRootsInside(plan, report, { devices: new SystemBlockDevices(), below: devicesBelowNode });
     try {
       directory.create();
-      handOver(directory, report, planHandover(plan, report));
+      handOver(directory, report, planHandover(plan, report), inside);
     } catch (thrown) {
       // What is open stays open: a full /run must not stop the boot.
       announce(asLatchkeyError(thrown).message);
@@ -101,29 +105,6 @@ export function registerBoot(program: Command): void {
     disarm();
     return exitStatus[report.outcome ?? "failed"];
   });
-}
-
-/**
- * Whoever sets this limit holds the boot up meanwhile. A root of which nobody has said that it is a bcachefs may be in a volume
- * that the system opens afterwards: it is not waited for at all.
- * @throws LatchkeyError usage/invalid
- */
-function withDeviceTimeout(plan: Plan, text: string | undefined): Plan {
-  if (text === undefined) return plan;
-  const limit = parseDuration(text);
-  if ("problem" in limit) throw new LatchkeyError("usage/invalid", `--device-timeout: ${limit.problem}`);
-  const capped = (timeout: number): number => Math.min(timeout, limit.value);
-  return {
-    ...plan,
-    deviceTimeout: capped(plan.deviceTimeout),
-    guessTimeout: 0,
-    memberTimeout: capped(plan.memberTimeout),
-    volumes: plan.volumes.map((volume) =>
-      volume.luks?.deviceTimeout === undefined
-        ? volume
-        : { ...volume, luks: { ...volume.luks, deviceTimeout: capped(volume.luks.deviceTimeout) } },
-    ),
-  };
 }
 
 /** Milliseconds for modprobe; it takes some tenths of a second under emulation. */

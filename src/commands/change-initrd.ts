@@ -8,6 +8,7 @@ import type { Stack } from "../stacks/stack.ts";
 import { describeStep, type Step } from "../stacks/steps.ts";
 import { thisMachine } from "../stacks/this-machine.ts";
 import { exitStatus, LatchkeyError } from "../system/errors.ts";
+import { filesForImage } from "./image-files.ts";
 import { keyFilesForImage } from "./key-file-needs.ts";
 import { print } from "./run.ts";
 
@@ -55,7 +56,11 @@ export async function changeInitrd(
     for (const step of steps) print(describeStep(step));
   } else {
     const configuration = loadPlan({ mode: "boot" });
-    const wishes = { keyFiles: keyFilesForImage(configuration), hasRemote: configuration.remote !== undefined };
+    const wishes = {
+      keyFiles: keyFilesForImage(configuration),
+      files: filesForImage(configuration),
+      hasRemote: configuration.remote !== undefined,
+    };
     await runSteps(machine, stack, steps, wishes, print);
   }
   return exitStatus.done;

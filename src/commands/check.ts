@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { LatchkeyError } from "../system/errors.ts";
+import { hardenProcess } from "../system/hardening.ts";
 import { checkStatus, findingFacts, findingLines } from "./check/findings.ts";
 import { gatherFacts } from "./check/gather.ts";
 import { checkPlan } from "./check/judge.ts";
@@ -18,13 +19,15 @@ export function registerCheck(program: Command): void {
     .command("check")
     .summary("will the next boot open everything?")
     .description(
-      "Looks at all that the next boot needs: configuration, crypttab, volumes, tokens against today's PCRs and servers, sticks, initrds, and the keys of the initrd's SSH server. Needs no secret, opens nothing, changes nothing.",
+      "Looks at all that the next boot needs: configuration, crypttab, volumes, tokens against today's PCRs and servers, sticks, initrds, and the keys of the initrd's SSH server. Asks for no secret, opens nothing, changes nothing.",
     )
     .option("--config <file>", "configuration file")
     .option("--no-image", "leave out the initrds")
     .option("--json", "print the findings as JSON")
     .addHelpText("after", "\nExample:\n  sudo latchkey check");
   acts(command, async (options: Options) => {
+    // A stick that is plugged in is read, to compare its key's checksum.
+    hardenProcess();
     const signal = abortOnSignals();
     const facts = await gatherFacts({ configFile: options.config, withImages: options.image }, signal);
     if (signal.aborted) throw new LatchkeyError("unlock/interrupted", "interrupted before everything was looked at");

@@ -1,6 +1,11 @@
 import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
-import { toDevicePath } from "../config/device-reference.ts";
+import { parseDeviceReference, toDevicePath } from "../config/device-reference.ts";
 import type { DeviceReference, VolumeKind } from "../config/plan.ts";
+import type { LuksHeader } from "../providers/luks/header.ts";
+import { readLuksHeader } from "../providers/luks/read-header.ts";
+import { type BlockDevices, SystemBlockDevices } from "../system/block-devices.ts";
+import { type Clock, monotonicClock } from "../system/clock.ts";
+import { Prober } from "../system/device-wait.ts";
 
 /** What a device that was named by hand is, before anything has read it properly. */
 export interface DeviceKind {
@@ -35,6 +40,40 @@ export function kindOnDevice(reference: DeviceReference): DeviceKind {
     }
   } catch {
     return { kind: "bcachefs" };
+  }
+}
+
+/**
+ * The LUKS volume that `UUID=…` or `LABEL=…` names, by the headers of all devices, where udev has made no link: in a rescue system
+ * without it, or for a disk that it has not seen to yet. Undefined where there is a link, and for all else.
+ */
+export async function kindWithoutLink(
+  argument: string,
+  devices: Pick<BlockDevices, "list" | "open" | "resolve"> = new SystemBlockDevices(),
+  clock: Clock = monotonicClock,
+): Promise<DeviceKind | undefined> {
+  const parsed = /^(?:UUID|LABEL)=/.test(argument) ? parseDeviceReference(argument) : { problem: "" };
+  if ("problem" in parsed || parsed.value.by !== "tag") return undefined;
+  const { tag, value } = parsed.value;
+  const isMeant = ({ uuid, label }: LuksHeader): boolean =>
+    tag === "UUID" ? uuid === value.toLowerCase() : label !== "" && label === value;
+  try {
+    if ((await devices.resolve(parsed.value)) !== undefined) return undefined;
+    const prober = new Prober(clock);
+    const headers = await Promise.all(
+      (await devices.list()).map(({ path }) =>
+        prober
+          .ask(path, async () => {
+            await using reader = await devices.open(path);
+            return await readLuksHeader(reader);
+          })
+          .catch(() => undefined),
+      ),
+    );
+    const found = headers.find((header) => header && isMeant(header));
+    return found && { kind: "luks", uuid: found.uuid };
+  } catch {
+    return undefined; // whoever opens it complains
   }
 }
 

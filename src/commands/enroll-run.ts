@@ -1,5 +1,5 @@
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { readKind } from "../config/kinds.ts";
 import { loadPlan, usualToken } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
 import { type Enrolled, runEnrolment } from "../enroll/enrolment.ts";
@@ -110,7 +110,7 @@ function bootFacts(target: Target, options: EnrolOptions): BootFacts {
   const readsToken = volumes.some(
     (volume) => volume.sources.some(({ kind }) => kind === "clevis") && tokenOf(volume) === path,
   );
-  return { readsToken, opensLuks: "kind" in readKind("luks"), usualToken: usualToken(target.facts.name) };
+  return { readsToken, usualToken: usualToken(target.facts.name), isNixos: existsSync("/etc/NIXOS") };
 }
 
 function summary({ facts }: Target, { token, old, openedHere }: Enrolled): string {

@@ -8,7 +8,7 @@ import { readConfiguration, writeConfiguration } from "../enroll/usb/configurati
 import type { KnownVolume, StickEntry } from "../enroll/usb/edit-configuration.ts";
 import { type ConfigurationFile, type EnrolledStick, enrolStick, stickSteps } from "../enroll/usb/enrol-stick.ts";
 import { type FoundStick, findStick, type StickPlace } from "../enroll/usb/find-stick.ts";
-import { waitForNewStick } from "../enroll/usb/next-stick.ts";
+import { NEXT_STICK_LIMIT, waitForNewStick } from "../enroll/usb/next-stick.ts";
 import { type RevokedStick, revokeStick } from "../enroll/usb/revoke-stick.ts";
 import { ChildKeyReader } from "../sources/usb/child-reader.ts";
 import { SystemSticks } from "../sources/usb/sticks.ts";
@@ -104,10 +104,10 @@ class Session {
       return exitStatus.done;
     }
     const passphrase = await this.#passphrase(target, scope);
-    for (let next: FoundStick | undefined = stick; next; ) {
+    for (let next: FoundStick | undefined = stick, count = 1; next; count += 1) {
       const means = { target, stick: next, path, passphrase, reader, ...this.#shared(target) };
       this.#tell(target, next, await enrolStick(means));
-      next = await this.#secondStick(reader, target);
+      next = await this.#nextStick(reader, target, count === 1 ? "a second" : "another");
       // A slot and a token of its own: each stick can be shut out by itself.
       if (next)
         target = await findStickTarget(this.#argument, loadPlan({ mode: "strict", configFile: this.#options.config }));
@@ -143,7 +143,6 @@ class Session {
     const next = [
       ...(isConfigured ? [] : [`write the stick into ${this.#configuration.file}`]),
       "rebuild the initrd (latchkey install), so that it knows the stick",
-      ...(old === undefined ? [] : [`the configuration of before is ${old}`]),
     ];
     if (this.#options.json) {
       printJson({
@@ -152,22 +151,24 @@ class Session {
         stick: { device: stick.device, type: stick.type, uuid: entry.uuid, path: entry.path, sha256: entry.sha256 },
         key_slot: slot ?? null,
         configured: isConfigured,
-        notes: this.#notes,
+        notes: this.#notes.concat(keptAs(old)),
         next,
       });
       return;
     }
     print(`${target.facts.name}: the stick ${entry.uuid} opens it, proved with what was read from it`);
+    for (const line of keptAs(old)) print(`note: ${line}`);
     for (const line of next) print(`next: ${line}`);
   }
 
   /** Only where somebody can answer: a stick may be lost, and then another one is needed. */
-  async #secondStick(reader: ChildKeyReader, target: Target): Promise<FoundStick | undefined> {
+  async #nextStick(reader: ChildKeyReader, target: Target, which: string): Promise<FoundStick | undefined> {
     if (this.#options.yes || this.#options.json) return undefined;
     const person: Person = new PersonAtTerminal();
-    const question = "Make a second stick now, for the day this one is lost?";
+    const question = `Make ${which} stick now, for the day this one is lost?`;
     if (!(await person.confirm([], question, this.#signal))) return undefined;
-    print(`put the second stick for ${target.facts.name} in now`);
+    const minutes = NEXT_STICK_LIMIT / 60_000;
+    print(`put another stick for ${target.facts.name} in now: it is waited for ${minutes} minutes`);
     return await waitForNewStick(new SystemSticks(), reader, this.#signal);
   }
 
@@ -196,14 +197,13 @@ class Session {
     const next = ["rebuild the initrd (latchkey install)"];
     if (this.#options.json) {
       const facts = { volume: target.facts.name, uuid, key_slots: slots, erased: isErased, configured: isConfigured };
-      printJson({ ...facts, notes: this.#notes, next });
+      printJson({ ...facts, notes: this.#notes.concat(keptAs(old)), next });
       return;
     }
     const shut = slots.length > 0 ? `key slot ${slots.join(", ")} is gone` : "it is no longer configured";
     print(`${target.facts.name}: the stick ${uuid} is shut out: ${shut}`);
-    for (const line of [...next, ...(old === undefined ? [] : [`the configuration of before is ${old}`])]) {
-      print(`next: ${line}`);
-    }
+    for (const line of keptAs(old)) print(`note: ${line}`);
+    for (const line of next) print(`next: ${line}`);
   }
 
   #place(): StickPlace | undefined {
@@ -220,6 +220,10 @@ class Session {
     this.#notes.push(text);
     this.#say(`note: ${text}`);
   }
+}
+
+function keptAs(old: string | undefined): readonly string[] {
+  return old === undefined ? [] : [`the configuration of before is kept as ${old}`];
 }
 
 /** A key beside the lock. */

@@ -6,7 +6,8 @@ import { type FoundToken, readTokenFile } from "../sources/clevis/token-file.ts"
 import { devicesBelow } from "../system/below-mount.ts";
 import { asLatchkeyError, exitStatus } from "../system/errors.ts";
 import { assembleProviders } from "./assemble.ts";
-import { headerFilesForImage, tokensForInitrd } from "./header-tokens.ts";
+import { tokensForInitrd } from "./header-tokens.ts";
+import { filesForImage, keyscriptTokens } from "./image-files.ts";
 import { tokenFacts } from "./inspect-token.ts";
 import { type KeyFileNeed, keyFileNeeds, keyFilesForImage } from "./key-file-needs.ts";
 import { acts, print, printWarning } from "./run.ts";
@@ -22,12 +23,16 @@ export function registerImageNeeds(program: Command): void {
     .description(
       "Prints a word for each thing that the configured sources need in an initrd: luks, tpm, network, remote, usb, vfat, exfat, ext4, iso9660.",
     )
-    .option("--key-files", "print instead the key files and LUKS headers that are wanted in the image, a line each")
+    .option("--key-files", "print instead the key files that are wanted in the image, a line each")
+    .option(
+      "--files",
+      "print instead the tokens, certificates and LUKS headers that are wanted in the image, a line each",
+    )
     .option("--config <file>", "configuration file");
-  acts(command, async (options: { readonly config?: string; readonly keyFiles?: true }) => {
+  acts(command, async (options: { readonly config?: string; readonly keyFiles?: true; readonly files?: true }) => {
     const plan = loadPlan({ mode: "boot", configFile: options.config });
-    if (options.keyFiles) {
-      for (const file of [...keyFilesForImage(plan), ...headerFilesForImage(plan)]) print(file);
+    if (options.keyFiles || options.files) {
+      for (const file of options.keyFiles ? keyFilesForImage(plan) : filesForImage(plan)) print(file);
       return exitStatus.done;
     }
     const needs = await imageNeeds(plan);
@@ -40,7 +45,10 @@ export function registerImageNeeds(program: Command): void {
  * Every token that lies at a usual place counts, with or without a volume that wants it: a chroot or an installer that builds
  * the image has another kernel command line than the machine that boots it, and so another root=.
  */
-async function imageNeeds(plan: Plan): Promise<ReadonlySet<ImageNeed>> {
+export async function imageNeeds(
+  plan: Plan,
+  warn: (text: string) => void = printWarning,
+): Promise<ReadonlySet<ImageNeed>> {
   const named = plan.volumes.flatMap(({ name, sources }) =>
     sources.flatMap((source) =>
       source.kind === "clevis" && source.inHeader === undefined ? [source.token ?? usualToken(name)] : [],
@@ -55,7 +63,7 @@ async function imageNeeds(plan: Plan): Promise<ReadonlySet<ImageNeed>> {
   if (partForBoot(plan).volumes.some(({ kind }) => kind === "luks")) needs.add("luks");
   const inHeaders = await tokensForInitrd(plan, assembleProviders(), devicesBelow("/"));
   const tokens: readonly (() => FoundToken)[] = [
-    ...[...new Set([...named, ...lying])].map((path) => () => readTokenFile(path)),
+    ...[...new Set([...named, ...keyscriptTokens(), ...lying])].map((path) => () => readTokenFile(path)),
     ...inHeaders.map((token) => () => token),
   ];
   for (const read of tokens) {
@@ -65,7 +73,7 @@ async function imageNeeds(plan: Plan): Promise<ReadonlySet<ImageNeed>> {
       if (token.needs.network !== "none") needs.add("network");
     } catch (thrown) {
       // The image is made all the same: its other sources and the question work.
-      printWarning(asLatchkeyError(thrown).message);
+      warn(asLatchkeyError(thrown).message);
     }
   }
   return needs;

@@ -16,7 +16,7 @@ import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleProviders, assembleSources } from "./assemble.ts";
 import { abortOnSignals } from "./interrupt.ts";
-import { acts } from "./run.ts";
+import { acts, say } from "./run.ts";
 import { planFor } from "./volume-argument.ts";
 
 const STDOUT = 1;
@@ -137,7 +137,7 @@ function withTokenFile(sources: readonly SourcePlan[], token: string): readonly 
 
 /** Instead of making the mapping, which is the caller's: the key goes to standard output. */
 async function giveKey(plan: Plan): Promise<number> {
-  const announce = (line: string): void => void process.stderr.write(`latchkey: ${line}\n`);
+  const announce = (line: string): void => say(process.stderr, `latchkey: ${line}`);
   for (const warning of plan.warnings) announce(`warning: ${warning}`);
   const brokenOutput = new AbortController();
   const opener: MappingOpener = {
@@ -151,7 +151,7 @@ async function giveKey(plan: Plan): Promise<number> {
       return { close: async () => undefined };
     },
   };
-  const providers = assembleProviders({ opener });
+  const providers = assembleProviders({ opener: () => opener });
   const isBoot = existsSync(INITRAMFS);
   await using assembled = assembleSources(plan, providers, ...(isBoot ? [{ announce }] : []));
   const report = await unlockVolumes(

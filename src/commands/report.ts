@@ -56,7 +56,7 @@ function readReport(file: string): string {
         "report/missing",
         `no report at ${file}: latchkey did not run in the initrd of this boot`,
         {
-          hint: "is it installed there? `latchkey install dracut` puts it in place",
+          hint: "is it in the image, and not switched off by rd.latchkey=0? `latchkey check` looks",
         },
       );
     }

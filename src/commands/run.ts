@@ -12,7 +12,7 @@ export function printError(thrown: unknown): number {
   const error = asLatchkeyError(thrown);
   printReportedError(reportedError(error));
   if (process.env["LATCHKEY_DEBUG"] === "1" && error.cause instanceof Error) {
-    process.stderr.write(`latchkey: debug: ${oneLine(error.cause.stack ?? error.cause.message)}\n`);
+    say(process.stderr, `latchkey: debug: ${oneLine(error.cause.stack ?? error.cause.message)}`);
   }
   return exitStatus[error.outcome];
 }
@@ -24,22 +24,36 @@ export function endOnStrayErrors(): void {
 }
 
 export function printReportedError({ code, reason, hint }: ReportedError): void {
-  process.stderr.write(`latchkey: error: ${code}: ${reason}\n`);
-  if (hint !== undefined) process.stderr.write(`latchkey: hint: ${hint}\n`);
+  say(process.stderr, `latchkey: error: ${code}: ${reason}`);
+  if (hint !== undefined) say(process.stderr, `latchkey: hint: ${hint}`);
+}
+
+const listenedTo = new WeakSet<NodeJS.WriteStream>();
+
+/**
+ * A line for whoever still reads, and without waiting for them. A pipe that was closed, or a terminal that is gone, is an "error"
+ * event of the stream; if nobody listened, it would end the process, and what was begun would be neither finished nor undone.
+ */
+export function say(stream: NodeJS.WriteStream, line: string): void {
+  if (!listenedTo.has(stream)) {
+    listenedTo.add(stream);
+    stream.on("error", () => undefined);
+  }
+  stream.write(`${line}\n`);
 }
 
 /** What a person may want to know beside the result. */
 export function printNote(text: string): void {
-  process.stderr.write(`latchkey: note: ${oneLine(text)}\n`);
+  say(process.stderr, `latchkey: note: ${oneLine(text)}`);
 }
 
 /** A row of a list that is not done yet. */
 export function printRow(text: string): void {
-  process.stderr.write(`${oneLine(text)}\n`);
+  say(process.stderr, oneLine(text));
 }
 
 export function printWarning(text: string): void {
-  process.stderr.write(`latchkey: warning: ${oneLine(text)}\n`);
+  say(process.stderr, `latchkey: warning: ${oneLine(text)}`);
 }
 
 const STDOUT = 1;

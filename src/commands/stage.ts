@@ -16,7 +16,7 @@ import { assembleProviders, assembleSources } from "./assemble.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { acts, print, printError, printReportedError, printWarning } from "./run.ts";
-import { planFor } from "./volume-argument.ts";
+import { planFor, withVaults } from "./volume-argument.ts";
 
 interface Options extends CredentialOptions {
   readonly config?: string;
@@ -44,7 +44,8 @@ export function registerStage(program: Command): void {
     const staged = new StagedKeys();
     if (options.withdraw) return withdraw(volume, staged);
     if (volume === undefined) throw new LatchkeyError("usage/invalid", "which volume's key is to be staged?");
-    const plan = planFor(volume, loadPlan({ mode: "strict", configFile: options.config }));
+    const whole = loadPlan({ mode: "strict", configFile: options.config });
+    const plan = planFor(volume, whole);
     for (const warning of plan.warnings) printWarning(warning);
     for (const { name, kind } of plan.volumes) {
       if (kind === "luks") continue;
@@ -52,18 +53,26 @@ export function registerStage(program: Command): void {
         hint: `\`latchkey unlock ${name}\` opens it`,
       });
     }
-    return tell(await stageNow(plan, staged, options), staged);
+    const names = new Set(plan.volumes.map(({ name }) => name));
+    const isGiven = options.passphraseFile !== undefined || options.keyFile !== undefined;
+    const report = await stageNow(isGiven ? plan : withVaults(plan, whole), names, staged, options);
+    return tell({ ...report, volumes: report.volumes.filter(({ name }) => names.has(name)) }, staged);
   });
 }
 
-async function stageNow(plan: Plan, staged: StagedKeys, options: Options): Promise<Report> {
-  const opener: MappingOpener = {
-    open: ({ name }, { passphrase }) =>
+/** @param names what is staged; the vaults that hold keys for it are opened */
+async function stageNow(plan: Plan, names: ReadonlySet<string>, staged: StagedKeys, options: Options): Promise<Report> {
+  const others = plan.volumes.filter(({ name }) => !names.has(name));
+  const vaults = new Set(others.map(({ name, luks }) => luks?.mapping ?? name));
+  const opener = (otherwise: MappingOpener): MappingOpener => ({
+    open: (request, key, signal) =>
       Promise.try(() => {
-        staged.stage(name, passphrase);
+        const { name } = request;
+        if (vaults.has(name)) return otherwise.open(request, key, signal);
+        staged.stage(name, key.passphrase);
         return { close: () => Promise.resolve(void staged.withdraw(name)) };
       }),
-  };
+  });
   const volumes = plan.volumes.map(({ name }) => name);
   const given = givenCredential(options);
   const providers = assembleProviders({ opener });

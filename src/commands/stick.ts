@@ -10,12 +10,15 @@ import { monotonicClock } from "../system/clock.ts";
 import { exitStatus } from "../system/errors.ts";
 import { hardenProcess } from "../system/hardening.ts";
 import { RunDirectory } from "../system/run-directory.ts";
+import { LatchMarks } from "../unlock/latch-marks.ts";
+import { closeLatchAfter, mappingsOpenIn } from "../unlock/pcr-latch.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleAfterOpening, assembleProviders, assembleSources } from "./assemble.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { acts, print } from "./run.ts";
 import { withVaults } from "./volume-argument.ts";
+import { openVolumes, startWaitingMounts } from "./waiting-mounts.ts";
 
 interface Options {
   readonly config?: string;
@@ -30,8 +33,10 @@ export function registerStick(program: Command): void {
   const withOptions = (name: string): Command =>
     command.command(name).argument("<device>").option("--config <file>", "configuration file");
   acts(withOptions("is-ours"), async (device: string, options: Options) => {
-    const volumes = await volumesOf(device, loadPlan({ mode: "boot", configFile: options.config }));
-    return volumes.length > 0 ? exitStatus.done : exitStatus.failed;
+    const found = await lookAt(device, loadPlan({ mode: "boot", configFile: options.config }));
+    if ("volumes" in found) return exitStatus.done;
+    print(`${device} is left alone: ${found.why}`);
+    return exitStatus.failed;
   });
   acts(withOptions("in"), async (device: string, options: Options) => {
     hardenProcess();
@@ -40,24 +45,41 @@ export function registerStick(program: Command): void {
   acts(withOptions("out"), (device: string) => pulledOut(device));
 }
 
-/** The volumes that the configuration opens with a key on this device. */
-async function volumesOf(device: string, plan: Plan): Promise<readonly string[]> {
+/** The volumes that the configuration opens with a key on a device, or why there are none. */
+type Looked = { readonly volumes: readonly string[] } | { readonly why: string };
+
+async function lookAt(device: string, plan: Plan): Promise<Looked> {
   const wanted = plan.volumes.flatMap(({ name, sources }) =>
     sources.flatMap((source) => (source.kind === "usb" ? [{ name, source }] : [])),
   );
+  if (!plan.enabled) return { why: "latchkey is switched off on the kernel command line" };
+  if (wanted.length === 0) return { why: "the configuration has no stick" };
   const stick = new SystemSticks().look(device);
-  if (!plan.enabled || wanted.length === 0 || !stick) return [];
+  if (!stick) return { why: "it is not there any longer" };
   using reader = new ChildKeyReader();
   const identity = await reader.identify(device, stick.partitionOf, new AbortController().signal);
-  const names = wanted.flatMap(({ name, source }) =>
-    (stick.isRemovable || source.anyBus) && isMeant(source, identity) ? [name] : [],
-  );
-  return [...new Set(names)];
+  const meant = wanted.filter(({ source }) => isMeant(source, identity));
+  const usable = meant.filter(({ source }) => stick.isRemovable || source.anyBus);
+  if (usable.length > 0) return { volumes: [...new Set(usable.map(({ name }) => name))] };
+  if (meant.length > 0) return { why: "it is neither removable nor on a USB bus" };
+  const filesystems = identity.filesystems.map(({ type, uuid }) => `${type} ${uuid}`);
+  const partition = identity.partition === undefined ? [] : [`partition ${identity.partition}`];
+  const what = [...filesystems, ...partition].join(", ");
+  return { why: `${what === "" ? "what is on it" : what} is no stick of the configuration` };
 }
 
 /** Nobody is asked: what a person wants opened by hand, a person opens. */
 async function pluggedIn(device: string, whole: Plan): Promise<number> {
-  const served = await volumesOf(device, whole);
+  const found = await lookAt(device, whole);
+  if ("why" in found) {
+    print(`${device} is left alone: ${found.why}`);
+    return exitStatus.done;
+  }
+  const served = found.volumes;
+  // First, so that a stick that is pulled while its volumes open is known, too.
+  const directory = new RunDirectory();
+  directory.create();
+  directory.write(noteOf(device), `${served.join("\n")}\n`);
   const pools = whole.pools.filter(({ volumes }) => volumes.some((name) => served.includes(name)));
   const names = new Set([...served, ...pools.flatMap(({ volumes }) => volumes)]);
   const { rootMount: _, ...rest } = whole;
@@ -65,7 +87,7 @@ async function pluggedIn(device: string, whole: Plan): Promise<number> {
   const plan = withVaults({ ...part, deviceTimeout: 0, memberTimeout: 0 }, whole);
   const providers = assembleProviders();
   await using assembled = assembleSources(plan, providers);
-  await unlockVolumes(
+  const report = await unlockVolumes(
     {
       plan,
       providers,
@@ -78,9 +100,9 @@ async function pluggedIn(device: string, whole: Plan): Promise<number> {
     },
     abortOnSignals(),
   );
-  const directory = new RunDirectory();
-  directory.create();
-  directory.write(noteOf(device), `${served.join("\n")}\n`);
+  const latched = await closeLatchAfter(mappingsOpenIn(report, plan), whole, new LatchMarks());
+  if (latched !== undefined) print(latched);
+  for (const line of await startWaitingMounts(openVolumes(plan.volumes, report.volumes))) print(line);
   return exitStatus.done;
 }
 

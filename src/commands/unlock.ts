@@ -1,19 +1,27 @@
+import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { loadPlan } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
 import { planToJson } from "../config/plan-json.ts";
 import { planToText } from "../config/plan-text.ts";
 import type { Destination } from "../providers/bcachefs/keys.ts";
+import { unescapeUnitName } from "../providers/luks/systemd-lane/cryptsetup-unit.ts";
 import { GivenSource } from "../sources/given-source.ts";
 import { monotonicClock } from "../system/clock.ts";
 import { exitStatus, LatchkeyError, type Outcome } from "../system/errors.ts";
+import { lockFile } from "../system/file-lock.ts";
 import { hardenProcess } from "../system/hardening.ts";
+import { RUN_DIRECTORY, RunDirectory } from "../system/run-directory.ts";
+import { planGroups } from "../unlock/groups.ts";
+import { LatchMarks } from "../unlock/latch-marks.ts";
 import { gravest } from "../unlock/outcome.ts";
+import { closeLatchAfter, mappingsOpenIn } from "../unlock/pcr-latch.ts";
 import type { Report, VolumeRecord } from "../unlock/report.ts";
 import { unlockVolumes } from "../unlock/unlock.ts";
 import { build, version } from "../version.ts";
 import { assembleAfterOpening, assembleProviders, assembleSources } from "./assemble.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
+import { kindWithoutLink } from "./device-kind.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { lookAt, whyNothingToUnlock } from "./look.ts";
 import { acts, print, printError, printJson, printNote, printReportedError, printWarning } from "./run.ts";
@@ -52,11 +60,13 @@ export function registerUnlock(program: Command): void {
       "after",
       "\nExamples:\n  sudo latchkey unlock root\n  sudo latchkey unlock /dev/sdb1 --passphrase-file - < secret",
     );
-  acts(command, async (argument: string, options: Options) => {
+  acts(command, async (written: string, options: Options) => {
     hardenProcess();
     const whole = loadPlan({ mode: "strict", configFile: options.config });
+    const argument = nameIn(whole, written);
     const isGiven = options.passphraseFile !== undefined || options.keyFile !== undefined;
-    const named = isGiven ? planFor(argument, whole) : withVaults(planFor(argument, whole), whole);
+    const part = planFor(argument, whole, await kindWithoutLink(argument));
+    const named = isGiven ? part : withVaults(part, whole);
     const plan = options.allowDegraded ? { ...named, policy: { ...named.policy, allowDegraded: true } } : named;
     for (const warning of plan.warnings) printWarning(warning);
     if (options.dryRun) {
@@ -64,13 +74,43 @@ export function registerUnlock(program: Command): void {
       else print(planToText(plan).trimEnd());
       return exitStatus.done;
     }
-    const report = await openNow(plan, options);
+    const signal = abortOnSignals();
+    using _ = options.wait ? await inTurn(named, signal) : undefined;
+    const report = await openNow(plan, options, signal);
+    const latched = await closeLatchAfter(mappingsOpenIn(report, plan), whole, new LatchMarks());
+    if (latched !== undefined) printNote(latched);
     if (options.json) printJson(report);
     return await tell(plan, report, options.json === true);
   });
 }
 
-async function openNow(plan: Plan, options: Options): Promise<Report> {
+/** latchkey@.service gives the name of its instance as it is, which may be spelt as systemd-escape(1) does. */
+function nameIn({ volumes, pools }: Plan, written: string): string {
+  const unescaped = unescapeUnitName(written);
+  const isKnown = (name: string): boolean => [...volumes, ...pools].some((one) => one.name === name);
+  return !isKnown(written) && isKnown(unescaped) ? unescaped : written;
+}
+
+/**
+ * Two units for members of one pool that start at once would ask the same question twice: the second waits for the first, and finds its
+ * volume open. A person who does not want to wait leaves out --wait.
+ */
+async function inTurn(plan: Plan, signal: AbortSignal): Promise<Disposable | undefined> {
+  const [group] = planGroups(plan);
+  const directory = new RunDirectory(join(RUN_DIRECTORY, "unlocking"));
+  if (!group || group.name.includes("/")) return undefined;
+  try {
+    new RunDirectory().create();
+    directory.create();
+  } catch {
+    return undefined; // whoever may not write there has other things to complain of
+  }
+  return await lockFile(directory.file(group.name), monotonicClock, signal, () =>
+    printNote(`waiting for another latchkey, which is opening ${group.isPool ? "pool " : ""}${group.name}`),
+  );
+}
+
+async function openNow(plan: Plan, options: Options, signal: AbortSignal): Promise<Report> {
   const volumes = plan.volumes.map(({ name }) => name);
   const given = givenCredential(options);
   const providers = assembleProviders({ keyring: options.keyring });
@@ -89,7 +129,7 @@ async function openNow(plan: Plan, options: Options): Promise<Report> {
       showProgress: printNote,
       afterOpening: assembleAfterOpening(),
     },
-    abortOnSignals(),
+    signal,
   );
 }
 

@@ -11,6 +11,7 @@ import { gravest } from "../unlock/outcome.ts";
 import { ProofRoom } from "../unlock/proof-room.ts";
 import { reportedError } from "../unlock/report.ts";
 import { addPassphraseFile, type CredentialOptions, givenCredential } from "./credential-options.ts";
+import { kindWithoutLink } from "./device-kind.ts";
 import { abortOnSignals } from "./interrupt.ts";
 import { type Looked, lookAt, whyNothingToUnlock } from "./look.ts";
 import { type Operation, poolCandidates } from "./pool-candidates.ts";
@@ -83,7 +84,9 @@ function collect(value: string, earlier: readonly string[]): readonly string[] {
 }
 
 async function subjectsOf(names: readonly string[], whole: Plan, options: Options): Promise<Subjects> {
-  const parts = names.map((name) => ({ name, plan: planFor(name, whole) }));
+  const parts = await Promise.all(
+    names.map(async (name) => ({ name, plan: planFor(name, whole, await kindWithoutLink(name)) })),
+  );
   const { adding, replacing } = options;
   const changes = adding.length > 0 || replacing !== undefined;
   if (changes && (parts.length !== 1 || parts[0]?.plan.pools.length !== 1)) {

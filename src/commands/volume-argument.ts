@@ -7,15 +7,16 @@ import { printOrigin } from "../config/problems.ts";
 import { promptOnly } from "../config/toml-sources.ts";
 import { vaultsOf } from "../config/vaults.ts";
 import { LatchkeyError } from "../system/errors.ts";
-import { kindOnDevice } from "./device-kind.ts";
+import { type DeviceKind, kindOnDevice } from "./device-kind.ts";
 
 /**
  * The part of the plan that a person named on the command line: a volume, with the pool it belongs to; a pool; or else a
  * device (`UUID=…` or a path), which becomes a volume of its own with a question as its source, and what tokens lie in its
  * header.
+ * @param kind what kindWithoutLink() has found of such a device
  * @throws LatchkeyError usage/unknown-volume
  */
-export function planFor(argument: string, whole: Plan): Plan {
+export function planFor(argument: string, whole: Plan, kind?: DeviceKind): Plan {
   const { rootMount, ...plan } = { ...whole, leftToSystem: [] };
   const pools = plan.pools.filter(({ name, volumes }) => name === argument || volumes.includes(argument));
   const names = new Set([argument, ...pools.flatMap(({ volumes }) => volumes)]);
@@ -23,7 +24,7 @@ export function planFor(argument: string, whole: Plan): Plan {
   if (known.length === 0) {
     // Any member of a bcachefs opens it, and whoever names one device has said which.
     const policy = { ...plan.policy, allowDegraded: true };
-    return { ...plan, policy, volumes: [volumeAt(argument, whole)], pools: [] };
+    return { ...plan, policy, volumes: [volumeAt(argument, whole, kind)], pools: [] };
   }
   const hasRoot = rootMount !== undefined && known.some(({ isRoot }) => isRoot);
   return { ...plan, volumes: known, pools, ...(hasRoot ? { rootMount } : {}) };
@@ -45,12 +46,12 @@ export function withVaults(part: Plan, whole: Plan): Plan {
   return { ...part, volumes: [...part.volumes, ...vaults] };
 }
 
-function volumeAt(argument: string, plan: Plan): VolumePlan {
+function volumeAt(argument: string, plan: Plan, known: DeviceKind | undefined): VolumePlan {
   const isTag = /^[A-Z]+=/.test(argument);
   if (!isTag && !argument.includes("/")) throw unknownVolume(argument, plan);
   const parsed = parseDeviceReference(isTag || isAbsolute(argument) ? argument : resolve(argument));
   if ("problem" in parsed) throw new LatchkeyError("usage/unknown-volume", `${argument}: ${parsed.problem}`);
-  const { kind, uuid } = kindOnDevice(parsed.value);
+  const { kind, uuid } = known ?? kindOnDevice(parsed.value);
   return {
     name: argument,
     kind,

@@ -37,7 +37,7 @@ for (const name of debianOnly.split(" ")) readersOf.set(name, ["debian"]);
 /** Obeyed also where latchkey opens the volume itself. */
 const latchkeysOwn = new Set(
   (
-    "luks discard allow-discards noauto auto nofail fail _netdev tries keyfile-size keyfile-offset key-slot keyslot header " +
+    "luks discard allow-discards noauto auto nofail fail _netdev tries key-slot keyslot header " +
     "readonly read-only same-cpu-crypt submit-from-crypt-cpus no-read-workqueue no-write-workqueue headless keyscript " +
     "x-systemd.device-timeout"
   ).split(" "),

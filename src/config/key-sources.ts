@@ -185,11 +185,18 @@ export const vault: SourceEntry = {
         sha256,
         format,
         timeout: duration.optional(),
+        close: yesOrNo.optional(),
       },
       { error: strict('expected { volume = "…", path = "…", sha256 = "…" }') },
     )
-    .transform(({ volume, path, sha256, format, timeout }): readonly SourcePlan[] => [
-      { kind: "vault", volume, path, ...common({ sha256, format, timeout }) },
+    .transform(({ volume, path, sha256, format, timeout, close }): readonly SourcePlan[] => [
+      {
+        kind: "vault",
+        volume,
+        path,
+        ...common({ sha256, format, timeout }),
+        ...(close === undefined ? {} : { close }),
+      },
     ]),
   judge: (plan, kind) => (plan.kind === "vault" ? textOnly(plan.format, kind) : undefined),
 };

@@ -158,8 +158,12 @@ function planVolume(
   };
 }
 
-/** The initrd's crypttab has what the initrd needs, unless its options say that a boot goes on without it. */
+/**
+ * The initrd's crypttab has what the initrd needs, unless its options say that a boot goes on without it, or that it comes over a
+ * network: what the initrd is to have of those is marked so.
+ */
 function isAwaited({ luks, isOnDemand }: SystemVolume): boolean {
+  if (luks?.needsNetwork === true && luks.isWantedInInitrd !== true) return false;
   return !isOnDemand && luks?.mayFail !== true;
 }
 

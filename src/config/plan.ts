@@ -70,6 +70,8 @@ export interface VaultPlan {
   readonly format?: KeyFormat;
   /** Milliseconds until the volume counts as not open; it is waited for all the same. */
   readonly timeout: number;
+  /** Whether the volume is closed again when nothing waits for a key of it; where nothing is said, one on a stick is. */
+  readonly close?: boolean;
 }
 
 /**

@@ -187,7 +187,7 @@ function whyNotThroughSystemd({ options, origin }: Statement, machine: MachineFa
 }
 
 /** `latchkey keyscript` as crypttab names it, by whatever path. */
-function isOwnKeyscript(path: string): boolean {
+export function isOwnKeyscript(path: string): boolean {
   return /(?:^|\/)latchkey(?:[-_.][^/]*)?$/.test(path);
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { kernelAddressProblem } from "./kernel-address.ts";
 import type { RemotePlan } from "./plan.ts";
 import { type Document, readTable } from "./toml-table.ts";
 
@@ -6,9 +7,6 @@ import { type Document, readTable } from "./toml-table.ts";
 export const remoteDefaults: RemotePlan = { start: "fallback", server: "auto", network: "dhcp", port: 22 };
 
 const PORT_EXPECTED = "expected the number of a TCP port, 1 to 65535";
-/** One word: it goes where a kernel parameter goes. 255 octets are more than any address needs. */
-const KERNEL_WORD = /^ip=[!-~]{1,255}$/;
-
 const remoteShape = {
   start: z.enum(["fallback", "always"], { error: 'expected "fallback" or "always"' }),
   server: z.enum(["auto", "openssh", "dropbear"], { error: 'expected "auto", "openssh" or "dropbear"' }),
@@ -16,8 +14,9 @@ const remoteShape = {
     .string({
       error: 'expected "dhcp", or a kernel parameter in quotes like "ip=192.0.2.7::192.0.2.1:255.255.255.0::eth0:none"',
     })
-    .refine((text) => text === "dhcp" || KERNEL_WORD.test(text), {
-      error: 'expected "dhcp", or a kernel parameter like "ip=192.0.2.7::192.0.2.1:255.255.255.0::eth0:none"',
+    .refine((text) => text === "dhcp" || kernelAddressProblem(text) === undefined, {
+      error: ({ input }) =>
+        `${kernelAddressProblem(String(input))} like "ip=192.0.2.7::192.0.2.1:255.255.255.0::eth0:none"`,
     }),
   port: z.int({ error: PORT_EXPECTED }).min(1, { error: PORT_EXPECTED }).max(65535, { error: PORT_EXPECTED }),
 } as const;

@@ -19,7 +19,7 @@ import { describeStep, type Step } from "./steps.ts";
 import { proveOn, type Target } from "./target.ts";
 import { storeToken } from "./token-store.ts";
 import { trustedAdvertisement } from "./trust.ts";
-import { type Undo, undoAll } from "./undo.ts";
+import { removalOfSlot, type Undo, undoAll } from "./undo.ts";
 
 export interface EnrolmentMeans {
   readonly target: Target;
@@ -46,8 +46,6 @@ export interface Enrolled {
 
 /** `clevis luks bind` takes as many random octets. */
 const KEY_OCTETS = 40;
-
-const neverAborted = new AbortController().signal;
 
 /** Carries the steps out, each announced by its line. When one fails, what earlier ones put into a header is taken out again. */
 export async function runEnrolment(steps: readonly Step[], means: EnrolmentMeans): Promise<Enrolled> {
@@ -170,22 +168,7 @@ class Enrolment implements Disposable {
 
   async #addSlot(device: Luks2Device, slot: number): Promise<void> {
     const [passphrase, key] = [this.#wanted(this.#passphrase), this.#wanted(this.#secret)];
-    this.#undos.push({
-      what: `take key slot ${slot} out of ${device.path}`,
-      command: `cryptsetup luksKillSlot ${device.path} ${slot}`,
-      run: async () => {
-        if (!(await device.metadata()).slots.has(slot)) return;
-        // Somebody else's key may have come into this slot before ours: then there is nothing of ours to take out.
-        const isOurs = await device.prove(key, slot, neverAborted).then(
-          () => true,
-          (thrown: LatchkeyError) => {
-            if (thrown.code === "luks/wrong-passphrase") return false;
-            throw thrown;
-          },
-        );
-        if (isOurs) await device.removeSlot(slot, passphrase);
-      },
-    });
+    this.#undos.push(removalOfSlot(device, slot, key, passphrase));
     await device.addSlot(slot, passphrase, key);
   }
 

@@ -5,10 +5,10 @@ import type { Target } from "./target.ts";
 export interface BootFacts {
   /** A volume of the configuration has the source clevis with this token. */
   readonly readsToken: boolean;
-  /** This version opens LUKS volumes at boot. */
-  readonly opensLuks: boolean;
   /** /etc/latchkey/NAME.jwe, where a token is found by itself. */
   readonly usualToken: string;
+  /** NixOS has its own way to make an initrd, and a module in the place of latchkey.toml. */
+  readonly isNixos: boolean;
 }
 
 /** What a person should know of what was made, one line each. */
@@ -38,17 +38,23 @@ export function nextSteps(target: Target, { token }: Enrolled, boot: BootFacts):
       "only after that has opened it at a start, remove the installation password: see docs/enrolment.md",
     ];
   }
-  if (target.kind === "luks2") {
-    return boot.opensLuks
-      ? ["latchkey install dracut, so that what opens the token comes into the initrd"]
-      : ["this version of latchkey does not open LUKS at boot; clevis's own part of the initrd opens this token"];
-  }
+  if (boot.isNixos) return nixosSteps(target);
+  if (target.kind === "luks2") return ["latchkey install, so that what opens the token comes into the initrd"];
   const { token: path } = target.facts;
   const setting = path === boot.usualToken ? "" : ` and clevis = { token = "${path}" }`;
   return [
     ...(boot.readsToken
       ? []
       : [`write sources = ["clevis", "prompt"]${setting} under [volumes.${name}] in /etc/latchkey/latchkey.toml`]),
-    "latchkey install dracut, so that the token comes into the initrd",
+    "latchkey install, so that the token comes into the initrd",
+  ];
+}
+
+/** The configuration names what the boot loader's copy of the initrd gets, docs/nixos.md. */
+function nixosSteps(target: Target): readonly string[] {
+  const setting = target.kind === "luks2" ? "inHeader = true" : `token = "${target.facts.token}"`;
+  return [
+    `write boot.initrd.latchkey.volumes.${target.facts.name}.clevis.${setting}; into the system's configuration, where it is not there yet`,
+    "nixos-rebuild boot, so that it comes into the initrd",
   ];
 }

@@ -1,23 +1,10 @@
-import {
-  accessSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { accessSync, constants, lstatSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { LatchkeyError } from "../system/errors.ts";
+import { fileReason, writeWholeFile } from "../system/whole-file.ts";
 
 /** For root alone: the token is no secret by itself, but with this machine's TPM it is as good as one. */
 const TOKEN_MODE = 0o600;
-const FOLDER_MODE = 0o755;
 
 /** Where the token that lay there before is kept. */
 export function oldName(path: string): string {
@@ -48,10 +35,9 @@ export function inspectPlace(path: string): boolean {
  */
 export function storeToken(path: string, token: string): string | undefined {
   return explained(path, () => {
-    mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
     const hadOne = kindOf(path) === "file";
-    if (hadOne) writeWhole(oldName(path), readFileSync(path));
-    writeWhole(path, new TextEncoder().encode(token));
+    if (hadOne) writeWholeFile(oldName(path), readFileSync(path), TOKEN_MODE);
+    writeWholeFile(path, new TextEncoder().encode(token), TOKEN_MODE);
     if (readFileSync(path, "latin1") !== token) throw cannotWrite(path, "it does not hold what was written to it");
     return hadOne ? oldName(path) : undefined;
   });
@@ -61,34 +47,7 @@ function explained<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (thrown) {
-    throw thrown instanceof LatchkeyError ? thrown : cannotWrite(path, reasonOf(thrown), thrown);
-  }
-}
-
-function writeWhole(path: string, content: Uint8Array): void {
-  const draft = `${path}.new`;
-  rmSync(draft, { force: true });
-  const file = openSync(
-    draft,
-    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-    TOKEN_MODE,
-  );
-  try {
-    fchmodSync(file, TOKEN_MODE);
-    for (let at = 0; at < content.length; ) at += writeSync(file, content, at);
-    fsyncSync(file);
-    renameSync(draft, path);
-  } catch (thrown) {
-    rmSync(draft, { force: true });
-    throw thrown;
-  } finally {
-    closeSync(file);
-  }
-  const folder = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(folder); // the name, too, survives a power cut
-  } finally {
-    closeSync(folder);
+    throw thrown instanceof LatchkeyError ? thrown : cannotWrite(path, fileReason(thrown), thrown);
   }
 }
 
@@ -102,13 +61,6 @@ function kindOf(path: string): "file" | "other" | undefined {
 function nearestFolder(folder: string): string {
   const parent = dirname(folder);
   return parent === folder || lstatSync(folder, { throwIfNoEntry: false }) ? folder : nearestFolder(parent);
-}
-
-function reasonOf(cause: unknown): string {
-  const code = (cause as NodeJS.ErrnoException).code;
-  if (code === "EACCES" || code === "EPERM") return "permission denied";
-  if (code === "EROFS") return "the file system is read-only";
-  return code ?? "unknown error";
 }
 
 function cannotWrite(path: string, reason: string, cause?: unknown): LatchkeyError {

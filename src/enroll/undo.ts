@@ -1,4 +1,6 @@
+import type { Luks2Device } from "../providers/luks/luks2-device.ts";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
+import type { SecretBytes } from "../system/secret-bytes.ts";
 
 /** How to take one thing out again that an enrolment has put somewhere. */
 export interface Undo {
@@ -6,6 +8,31 @@ export interface Undo {
   /** For a person, if it cannot be done here. */
   readonly command: string;
   run(): Promise<void>;
+}
+
+const neverAborted = new AbortController().signal;
+
+/**
+ * Of a key slot that is about to be added. Somebody else's key may come into it before ours: then there is nothing of ours to take out.
+ * @param key what the slot is for; alive as long as the undo
+ * @param passphrase what opens another slot; likewise
+ */
+export function removalOfSlot(device: Luks2Device, slot: number, key: SecretBytes, passphrase: SecretBytes): Undo {
+  return {
+    what: `take key slot ${slot} out of ${device.path}`,
+    command: `cryptsetup luksKillSlot ${device.path} ${slot}`,
+    run: async () => {
+      if (!(await device.metadata()).slots.has(slot)) return;
+      const isOurs = await device.prove(key, slot, neverAborted).then(
+        () => true,
+        (thrown: LatchkeyError) => {
+          if (thrown.code === "luks/wrong-passphrase") return false;
+          throw thrown;
+        },
+      );
+      if (isOurs) await device.removeSlot(slot, passphrase);
+    },
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { createECDH } from "node:crypto";
+import type { ECDH } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import type { Curve } from "./curves.ts";
 import { type EcPublicKey, uncompressedPoint } from "./ec-jwk.ts";
@@ -7,9 +7,11 @@ import { overwriteFreedMemory } from "./freed-memory.ts";
 /** A key pair for one exchange. The private half lives inside the crypto library only, and is overwritten at the end of the scope. */
 export class EphemeralKey implements Disposable {
   readonly publicKey: EcPublicKey;
-  readonly #pair: ReturnType<typeof createECDH>;
+  readonly #pair: ECDH;
 
   constructor(curve: Curve) {
+    // Loaded here: it takes Bun half of what it takes to start, and a token for the TPM does without.
+    const { createECDH } = require("node:crypto") as typeof import("node:crypto");
     this.#pair = createECDH(curve.nodeName);
     const point = this.#pair.generateKeys();
     const length = curve.coordinateBytes;

@@ -1,4 +1,3 @@
-import { ECDH } from "node:crypto";
 import { SecretBytes } from "../system/secret-bytes.ts";
 import { type Curve, fromBigInt, inverseModulo, modulo, toBigInt } from "./curves.ts";
 import type { EcPublicKey } from "./ec-jwk.ts";
@@ -43,6 +42,7 @@ export class BlindedExchange implements Disposable {
   prepare(): void {
     if (this.#hiding) return;
     const { curve } = this.#server;
+    const { ECDH } = require("node:crypto") as typeof import("node:crypto");
     using agreed = this.#ephemeral.agree(this.#server);
     using compressed = SecretBytes.allocate(1 + agreed.length);
     compressed.bytes[0] = COMPRESSED_EVEN;

@@ -34,14 +34,24 @@ function placeInTime(name: string): readonly [number, number] | undefined {
 /**
  * The old roots to delete, oldest first. Names that are not ours are never among them. A clock that is wrong by years deletes
  * by age all but the newest, and no more than that.
+ * @param made names that were given just now: the newest, whatever the clock made of them, which go only where none is to be
+ * kept. A machine whose clock has lost its battery would otherwise throw away the root that it has only now taken off.
  */
-export function expired(names: readonly string[], now: Date, { keep, keepDays }: Retention): readonly string[] {
+export function expired(
+  names: readonly string[],
+  now: Date,
+  { keep, keepDays }: Retention,
+  made: ReadonlySet<string> = new Set(),
+): readonly string[] {
   const roots = names
     .flatMap((name) => {
       const place = placeInTime(name);
-      return place === undefined ? [] : [{ name, time: place[0], number: place[1] }];
+      return place === undefined ? [] : [{ name, time: place[0], number: place[1], isNew: made.has(name) }];
     })
-    .sort((a, b) => b.time - a.time || b.number - a.number);
-  const gone = roots.filter(({ time }, index) => index >= keep || (index > 0 && now.getTime() - time > keepDays * DAY));
+    .sort((a, b) => Number(b.isNew) - Number(a.isNew) || b.time - a.time || b.number - a.number);
+  const gone = roots.filter(
+    ({ time, isNew }, index) =>
+      (!isNew || keep === 0) && (index >= keep || (index > 0 && now.getTime() - time > keepDays * DAY)),
+  );
   return gone.map(({ name }) => name).reverse();
 }

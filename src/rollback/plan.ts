@@ -59,10 +59,12 @@ export function planBlankRoot(names: RootNames, facts: Facts, retention: Retenti
   const { root, blank, archive } = names;
   const fresh = leftOverName(root);
   const taken = new Set(facts.archived);
+  const made = new Set<string>();
   const steps: Step[] = [];
   const archiveAway = (from: string): string => {
     const name = archiveName(now, taken);
     taken.add(name);
+    made.add(name);
     steps.push({ do: "rename", from, to: `${archive}/${name}` });
     return `${archive}/${name}`;
   };
@@ -77,7 +79,7 @@ export function planBlankRoot(names: RootNames, facts: Facts, retention: Retenti
     steps.push({ do: "exchange", one: fresh, other: root });
     archived = archiveAway(fresh);
   }
-  const deletions = expired([...taken], now, retention).map(
+  const deletions = expired([...taken], now, retention, made).map(
     (name): Step => ({ do: "delete", path: `${archive}/${name}` }),
   );
   return { steps, deletions, archived };

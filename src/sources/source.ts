@@ -88,6 +88,11 @@ export interface Source {
   /** A question that is there from the start and waits for its time by itself (`SourceContext.questionTime`). */
   readonly runsFromStart?: boolean;
   /**
+   * For a question that is there from the start, called when all others have ended: resolves when nobody is about to answer it, so that the
+   * system's own way in may follow. `isDeclined`: a person did not want to be asked any more; otherwise there was no way to ask.
+   */
+  deserted?(isDeclined: boolean): Promise<void>;
+  /**
    * After `nothingYet` it waits for what may never come (a stick): it may still win, and the run does not wait for it alone, so that the
    * system's own way in follows when every other source has ended.
    */

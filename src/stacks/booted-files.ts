@@ -1,3 +1,4 @@
+import degradedRules from "../../initrd-hooks/dracut/65-latchkey.rules" with { type: "text" };
 import tokenRules from "../../system-units/99-latchkey.rules" with { type: "text" };
 import cryptsetupDropIn from "../../system-units/cryptsetup-staged.conf" with { type: "text" };
 import unlockService from "../../system-units/latchkey@.service" with { type: "text" };
@@ -5,6 +6,8 @@ import tokenService from "../../system-units/latchkey-token@.service" with { typ
 import type { CarriedFile } from "./carried-file.ts";
 
 const UNITS = "/usr/lib/systemd/system";
+/** The unit of a volume of the booted system. */
+export const VOLUME_UNIT = `${UNITS}/latchkey@.service`;
 
 function unit(name: string, text: string): CarriedFile {
   return { path: `${UNITS}/${name}`, mode: 0o644, text, inImage: [] };
@@ -15,8 +18,9 @@ function unit(name: string, text: string): CarriedFile {
  * latchkey-token@.service for what is plugged into USB.
  */
 export const bootedFiles: readonly CarriedFile[] = [
-  unit("latchkey@.service", unlockService),
+  { path: VOLUME_UNIT, mode: 0o644, text: unlockService, inImage: [] },
   unit("latchkey-token@.service", tokenService),
+  { path: "/usr/lib/udev/rules.d/65-latchkey.rules", mode: 0o644, text: degradedRules, inImage: [] },
   { path: "/usr/lib/udev/rules.d/99-latchkey.rules", mode: 0o644, text: tokenRules, inImage: [] },
   unit("systemd-cryptsetup@.service.d/50-latchkey.conf", cryptsetupDropIn),
 ];

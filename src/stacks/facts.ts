@@ -7,6 +7,7 @@ import type { Machine } from "./machine.ts";
 import { oldImage } from "./make-image.ts";
 import { rootIsBcachefs } from "./root-filesystem.ts";
 import type { Stack } from "./stack.ts";
+import { unitUsers } from "./unit-users.ts";
 
 export const PROGRAM = "/usr/bin/latchkey";
 
@@ -35,6 +36,8 @@ export interface StackFacts {
   readonly rootIsBcachefs: boolean;
   /** Volumes for which crypttab names our keyscript. */
   readonly keyscriptVolumes: readonly string[];
+  /** What names a volume's unit in the booted system, in words. */
+  readonly unitUsers: readonly string[];
   /** Images from before latchkey that were kept. */
   readonly keptImages: readonly string[];
 }
@@ -71,6 +74,7 @@ export async function lookAtStack(
     kernels,
     rootIsBcachefs: rootIsBcachefs(files),
     keyscriptVolumes: keyscriptVolumes(files),
+    unitUsers: unitUsers(files),
     keptImages: kernels.flatMap(({ image }) => {
       const kept = image === undefined ? undefined : oldImage(image);
       return kept !== undefined && files.facts(kept) ? [kept] : [];

@@ -76,6 +76,18 @@ export class Files {
     });
   }
 
+  /** The same as `find -L FOLDER -type f` gives: files and folders behind links, too, and neither links to nothing nor circles. */
+  walkThroughLinks(folder: string, above: readonly string[] = []): readonly string[] {
+    const real = this.realPath(folder);
+    if (real === undefined || above.includes(real)) return [];
+    return this.list(folder).flatMap((name) => {
+      const path = join(folder, name);
+      const found = absent(() => statSync(this.#at(path)));
+      if (found?.isDirectory()) return this.walkThroughLinks(path, [...above, real]);
+      return found?.isFile() ? [path] : [];
+    });
+  }
+
   realPath(path: string): string | undefined {
     return absent(() => realpathSync(this.#at(path)));
   }
@@ -180,7 +192,7 @@ function absent<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (thrown) {
-    if (["ENOENT", "ENOTDIR"].includes(errorCode(thrown))) return undefined;
+    if (["ENOENT", "ENOTDIR", "EISDIR", "ELOOP"].includes(errorCode(thrown))) return undefined;
     throw thrown;
   }
 }

@@ -17,6 +17,8 @@ export interface ImageExpectations {
   readonly versionLine: string;
   /** Key files that the configuration wants in the image; no other may be there. */
   readonly keyFiles: readonly string[];
+  /** Other files that the configuration names wherever they lie: tokens, certificates, LUKS headers. */
+  readonly files: readonly string[];
   /** Somebody is to be able to answer over SSH. */
   readonly hasRemote: boolean;
   /** This machine's root is a bcachefs, so an image without that filesystem cannot boot it. */
@@ -43,7 +45,8 @@ export async function auditImage(
     await auditLibraries(machine, tree),
     auditFiles(machine, tree, stack.files),
     ...stack.auditBoot(machine, tree),
-    auditConfiguration(machine, tree, expected.keyFiles),
+    auditConfiguration(machine, tree, expected),
+    ...expected.files.flatMap((path) => auditNamedFile(machine, tree, path)),
     auditKernel(machine, tree, expected),
     ...(expected.hasRemote ? [auditRemote(machine, tree)] : []),
   ];
@@ -63,7 +66,8 @@ export function compareImage(
     compareProgram(machine, tree),
     auditFiles(machine, tree, stack.files),
     ...stack.auditBoot(machine, tree),
-    auditConfiguration(machine, tree, expected.keyFiles),
+    auditConfiguration(machine, tree, expected),
+    ...expected.files.flatMap((path) => auditNamedFile(machine, tree, path)),
     auditKernel(machine, tree, expected),
     ...(expected.hasRemote ? [auditRemote(machine, tree)] : []),
   ];
@@ -120,10 +124,14 @@ function auditFiles({ files }: Machine, tree: string, carried: readonly CarriedF
   return ok("units and scripts are in place");
 }
 
-function auditConfiguration(machine: Machine, tree: string, keyFiles: readonly string[]): Finding {
+function auditConfiguration(
+  machine: Machine,
+  tree: string,
+  { keyFiles, files: named }: Pick<ImageExpectations, "keyFiles" | "files">,
+): Finding {
   const { files } = machine;
-  const isKey = (path: string): boolean => path.endsWith(".key");
-  const wanted = files.walk(CONFIGURATION).filter((path) => !isKey(path) || keyFiles.includes(path));
+  const isKey = (path: string): boolean => path.endsWith(".key") && !named.includes(path);
+  const wanted = files.walkThroughLinks(CONFIGURATION).filter((path) => !isKey(path) || keyFiles.includes(path));
   for (const path of new Set([...wanted, ...keyFiles])) {
     if (!sameBytes(machine, path, tree + path)) return failure(`${path} in the image differs from the one here`);
   }
@@ -133,6 +141,16 @@ function auditConfiguration(machine: Machine, tree: string, keyFiles: readonly s
   if (wanted.length === 0)
     return ok("no configuration: an encrypted bcachefs root and crypttab are found by themselves");
   return ok(`configuration is as in ${CONFIGURATION} (${wanted.length} files)`);
+}
+
+/** Nothing where the folder with the configuration has it: that is compared as a whole. */
+function auditNamedFile(machine: Machine, tree: string, path: string): readonly Finding[] {
+  if (path.startsWith(`${CONFIGURATION}/`) && machine.files.readBytes(path) !== undefined) return [];
+  // The image is good for all other sources, and for the question.
+  if (machine.files.readBytes(path) === undefined) return [note(`${path} is not here, and so not in the image`)];
+  return sameBytes(machine, path, tree + path)
+    ? [ok(`${path} is in the image`)]
+    : [failure(`${path} in the image differs from the one here`)];
 }
 
 function auditKernel(

@@ -94,7 +94,8 @@ async function place(
 ): Promise<void> {
   const { files } = machine;
   const folder = dirname(step.image);
-  const size = files.facts(built)?.size ?? 0;
+  const made = files.facts(built);
+  const size = made?.size ?? 0;
   const old = files.facts(step.image);
   const free = files.freeBytes(folder);
   if (free < size) {
@@ -105,7 +106,8 @@ async function place(
     );
   }
   if (old && step.keepOld) await keepOldImage(machine, stack, step.image, free - 2 * size > 0, print);
-  files.copy(built, step.image, old?.mode ?? 0o600);
+  // No wider than what the tool made: with UMASK=0077 it says that there are secrets in it, initramfs.conf(5).
+  files.copy(built, step.image, old ? old.mode & (made?.mode ?? 0) : 0o600);
   print(`  in place: ${step.image}`);
 }
 

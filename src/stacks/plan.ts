@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
 import { LatchkeyError } from "../system/errors.ts";
-import { bootedFiles } from "./booted-files.ts";
+import { bootedFiles, VOLUME_UNIT } from "./booted-files.ts";
 import { isManaged } from "./carried-file.ts";
 import { carriedFiles, PROGRAM, type StackFacts } from "./facts.ts";
 import type { Stack } from "./stack.ts";
@@ -56,6 +56,11 @@ export function planUninstall(stack: Stack, facts: StackFacts, options: InstallO
     const named = facts.keyscriptVolumes.join(", ");
     throw new LatchkeyError("install/still-in-use", `crypttab has keyscript=latchkey for ${named}`, {
       hint: "without it nothing would ask for that passphrase: take the option out of /etc/crypttab first",
+    });
+  }
+  if (facts.unitUsers.length > 0 && isManaged(facts.present.get(VOLUME_UNIT) ?? "")) {
+    throw new LatchkeyError("install/still-in-use", `still wanted: ${facts.unitUsers.join(", ")}`, {
+      hint: "a mount that requires a unit that is gone stops the boot: take it out of /etc/fstab, or `systemctl disable` it, first",
     });
   }
   const steps: Step[] = [];

@@ -10,6 +10,7 @@ import { describeStep, type ImageStep, type Step } from "./steps.ts";
 /** What the configuration wants of every image. */
 export interface ImageWishes {
   readonly keyFiles: readonly string[];
+  readonly files: readonly string[];
   readonly hasRemote: boolean;
 }
 

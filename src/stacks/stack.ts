@@ -28,6 +28,8 @@ export interface Stack {
     /** How to see all that the tool says. */
     readonly tryOut: string;
   };
+  /** Where an image has the lines of crypttab that it needs. */
+  readonly crypttabsInImage: readonly string[];
   /** Lines of the tool's standard error that a person is shown. */
   readonly complaints: RegExp;
   isInstalled(machine: Machine): Promise<boolean>;

@@ -18,12 +18,21 @@ interface Roots {
  */
 export function devicesBelow(mountPoint: string, roots: Roots = thisMachine): ReadonlySet<string> | undefined {
   const source = mountSource(mountPoint, roots);
-  if (source === undefined) return undefined;
+  return source === undefined ? undefined : withSlaves(source, roots.sys);
+}
+
+/** The same for a device, by a path of its node; undefined for what is none. */
+export function devicesBelowNode(path: string, roots: Roots = thisMachine): ReadonlySet<string> | undefined {
+  const name = roots.nameOf(path);
+  return name === undefined ? undefined : withSlaves(name, roots.sys);
+}
+
+function withSlaves(source: string, sys: string): ReadonlySet<string> {
   const names = new Set<string>();
   let layer = [source];
   for (let depth = 0; depth < MAX_LAYERS && layer.length > 0; depth += 1) {
     for (const name of layer) names.add(name);
-    layer = layer.flatMap((name) => slavesOf(name, roots.sys)).filter((name) => !names.has(name));
+    layer = layer.flatMap((name) => slavesOf(name, sys)).filter((name) => !names.has(name));
   }
   return names;
 }

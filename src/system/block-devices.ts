@@ -35,7 +35,8 @@ export interface BlockDevices {
   /** Every block device that could hold a file system. Nothing is opened. */
   list(): Promise<readonly BlockDevice[]>;
   /**
-   * Opens a block device or an image file for reading.
+   * Opens a block device or an image file for reading. The node of an array, a mapping or a loop device is there before it has
+   * anything in it: until then it is missing.
    * @throws LatchkeyError device/missing, device/is-directory, device/not-a-disk, device/permission-denied, device/unreadable
    */
   open(path: string): Promise<OpenBlockReader>;
@@ -116,6 +117,8 @@ export class SystemBlockDevices implements BlockDevices {
       const found = await handle.stat();
       checkKind(path, found);
       const size = found.isBlockDevice() ? await this.#deviceSize(found.rdev) : found.size;
+      // `mdadm --incremental` makes the node with the first member (mdadm(8)), and nbd and loop have theirs all the time.
+      if (found.isBlockDevice() && size === 0) throw withoutSize(path);
       return new FileReader(path, size, handle);
     } catch (thrown) {
       await handle?.close();
@@ -181,6 +184,13 @@ function checkKind(path: string, found: Stats): void {
     const kind = found.isCharacterDevice() ? "a character device" : found.isFIFO() ? "a pipe" : "a socket";
     throw new LatchkeyError("device/not-a-disk", `${path} is ${kind}, not a block device or an image file`);
   }
+}
+
+/** Read now, it would look as if it held nothing. */
+function withoutSize(path: string): LatchkeyError {
+  return new LatchkeyError("device/missing", `${path} has no size yet: nothing is behind it`, {
+    hint: "is the array, mapping or network disk that it belongs to complete? /proc/mdstat shows arrays",
+  });
 }
 
 function errnoCode(thrown: unknown): string {

@@ -89,7 +89,7 @@ export const errorTable = {
     when: "a configuration file is missing though named, too large (1 MiB), or cannot be read",
   },
   "device/is-directory": { outcome: "failed", when: "a directory was named where a block device is wanted" },
-  "device/missing": { outcome: "unavailable", when: "a device does not exist" },
+  "device/missing": { outcome: "unavailable", when: "a device does not exist, or has no size yet" },
   "device/no-answer": { outcome: "failed", when: "a device did not answer a read within its time limit" },
   "device/not-a-disk": {
     outcome: "failed",
@@ -160,7 +160,7 @@ export const errorTable = {
   },
   "install/still-in-use": {
     outcome: "refused",
-    when: "latchkey is to be uninstalled, and crypttab still names it as a keyscript",
+    when: "latchkey is to be uninstalled, and crypttab still names it as a keyscript, or fstab or systemd a unit of it",
   },
   "internal/defect": { outcome: "failed", when: "latchkey met a case its authors did not think of" },
   "key-file/bad-format": {

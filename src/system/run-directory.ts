@@ -45,13 +45,15 @@ export class RunDirectory {
     try {
       const file = openSync(draft, "w", mode);
       try {
-        writeSync(file, content);
+        const bytes = new TextEncoder().encode(content);
+        for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
         fsyncSync(file);
       } finally {
         closeSync(file);
       }
       renameSync(draft, target);
     } catch (cause) {
+      rmSync(draft, { force: true });
       const reason = cause instanceof Error ? cause.message : "unknown";
       throw new LatchkeyError("system/run-directory", `cannot write ${target}: ${reason}`, { cause });
     }

@@ -19,6 +19,9 @@ export interface TpmLimits {
 
 export const defaultLimits: TpmLimits = { command: 30_000, keyGeneration: 120_000, retry: 10_000, close: 5_000 };
 
+/** Why the clock need not run on. Without a reason Bun makes an error for each, which takes as long as half a command. */
+const DONE = "done";
+
 const FIRST_RETRY_PAUSE = 10;
 const LONGEST_RETRY_PAUSE = 500;
 
@@ -49,6 +52,7 @@ export class TpmChannel {
   readonly #clock: Clock;
   readonly #handles = new Set<number>();
   #broken: LatchkeyError | undefined;
+  #isClosed = false;
   /** Settles when what is being freed beside is freed. Never rejects. */
   #flushing: Promise<void> = Promise.resolve();
 
@@ -60,6 +64,8 @@ export class TpmChannel {
 
   /** Why nothing more can be sent; undefined while all is well. */
   get broken(): LatchkeyError | undefined {
+    if (this.#isClosed)
+      this.#broken ??= new LatchkeyError("tpm2/unreachable", `${this.#transport.name}: it was closed`);
     return this.#broken;
   }
 
@@ -114,7 +120,7 @@ export class TpmChannel {
   /** The same beside what the caller does next; the next command waits for it. */
   flushSoon(handle: number): void {
     this.#flushing = this.#flushing.then(async () => {
-      if (!this.#handles.delete(handle) || this.#broken) return;
+      if (!this.#handles.delete(handle) || this.broken) return;
       // 0x1cb, already gone, is as good as done.
       await this.#execute(commands.flushContext(handle), neverAborted).catch(() => undefined);
     });
@@ -131,21 +137,18 @@ export class TpmChannel {
   }
 
   close(): void {
-    this.#broken ??= new LatchkeyError("tpm2/unreachable", `${this.#transport.name}: it was closed`);
+    this.#isClosed = true;
     this.#transport.close();
   }
 
   async #exchange(command: TpmCommand, octets: Uint8Array): Promise<Uint8Array> {
-    if (this.#broken) throw this.#broken;
+    if (this.broken) throw this.broken;
     const limit = command.slow ? this.#limits.keyGeneration : this.#limits.command;
-    const tooLate = new LatchkeyError(
-      "tpm2/timed-out",
-      `${this.#transport.name}: no answer to ${command.name} within ${limit / 1000} s`,
-      { hint: "another program may hold the TPM, or its driver is stuck: see dmesg" },
-    );
     const late = new AbortController();
     const done = new AbortController();
-    void this.#clock.sleep(limit, done.signal).then(() => late.abort(tooLate));
+    void this.#clock.sleep(limit, done.signal).then(() => {
+      if (!done.signal.aborted) late.abort(this.#tooLate(command, limit));
+    });
     try {
       return await this.#transport.transmit(octets, late.signal);
     } catch (error) {
@@ -155,8 +158,16 @@ export class TpmChannel {
           : new LatchkeyError("tpm2/unreachable", `${this.#transport.name}: it failed`, { cause: error });
       throw this.#broken;
     } finally {
-      done.abort();
+      done.abort(DONE);
     }
+  }
+
+  #tooLate(command: TpmCommand, limit: number): LatchkeyError {
+    return new LatchkeyError(
+      "tpm2/timed-out",
+      `${this.#transport.name}: no answer to ${command.name} within ${limit / 1000} s`,
+      { hint: "another program may hold the TPM, or its driver is stuck: see dmesg" },
+    );
   }
 
   #remember(command: TpmCommand, handle: number): void {

@@ -1,5 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { monotonicClock } from "../system/clock.ts";
 import { LatchkeyError } from "../system/errors.ts";
 import { brokenAnswer, HEADER_BYTES, orAborted, statedSize, type TpmTransport } from "./transport.ts";
@@ -18,22 +17,25 @@ export interface TpmNodes {
   open(path: string): Promise<FileHandle>;
 }
 
+/** Loaded when it is needed: it takes Bun milliseconds, and who has a TPM behind a socket does without. */
+const nodeFiles = () => require("node:fs") as typeof import("node:fs");
+
 const systemNodes: TpmNodes = {
   devices() {
     try {
-      return readdirSync("/dev");
+      return nodeFiles().readdirSync("/dev");
     } catch {
       return [];
     }
   },
   majorVersion() {
     try {
-      return readFileSync("/sys/class/tpm/tpm0/tpm_version_major", "latin1").trim();
+      return nodeFiles().readFileSync("/sys/class/tpm/tpm0/tpm_version_major", "latin1").trim();
     } catch {
       return undefined;
     }
   },
-  open: (path) => open(path, "r+"),
+  open: (path) => nodeFiles().promises.open(path, "r+"),
 };
 
 /**

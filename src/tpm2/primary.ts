@@ -29,9 +29,12 @@ export interface PrimaryTemplate {
  * @throws LatchkeyError token/unsupported: an installed clevis may know it
  */
 export function primaryTemplate(key: string, hash: NameHash): PrimaryTemplate {
-  const found = /^(ecc|rsa)(\d{3,4})?(?::null)?(?::aes(128|192|256)cfb)?$/.exec(key);
-  const shape = found ? keyShape(found[1] ?? "", found[2]) : undefined;
-  if (!shape) {
+  const [name = "", ...details] = key.split(":");
+  const shape = keyShape(name);
+  if (details[0] === "null") details.shift(); // its scheme
+  const [cipher = "aes128cfb", ...others] = details;
+  const cipherBits = cipherBitsOf.get(cipher);
+  if (!shape || cipherBits === undefined || others.length > 0) {
     throw new LatchkeyError("token/unsupported", `latchkey does not know the key type ${JSON.stringify(key)}`);
   }
   const common = concat(
@@ -40,7 +43,7 @@ export function primaryTemplate(key: string, hash: NameHash): PrimaryTemplate {
     u32(STORAGE_KEY_ATTRIBUTES),
     sized(new Uint8Array()), // no policy
     u16(ALG.aes),
-    u16(Number(found?.[3] ?? 128)),
+    u16(cipherBits),
     u16(ALG.cfb),
     u16(ALG.null), // a storage key has no scheme
   );
@@ -51,12 +54,22 @@ export function primaryTemplate(key: string, hash: NameHash): PrimaryTemplate {
   return { hash, shape, area: concat(common, own) };
 }
 
-function keyShape(type: string, size: string | undefined): KeyShape | undefined {
-  if (type === "ecc") {
-    const curve = (curves as Readonly<Record<string, Curve>>)[size ?? "256"];
-    return curve && { type: "ecc", curve };
+/** Those of a storage key's own cipher. */
+const cipherBitsOf = new Map([
+  ["aes128cfb", 128],
+  ["aes192cfb", 192],
+  ["aes256cfb", 256],
+]);
+
+/** `ecc`, `ecc384`, `rsa`, `rsa3072` */
+function keyShape(name: string): KeyShape | undefined {
+  const size = name.slice(3);
+  if (name.startsWith("ecc")) {
+    const isCurve = Object.hasOwn(curves, size || "256");
+    return isCurve ? { type: "ecc", curve: curves[Number(size || "256") as keyof typeof curves] } : undefined;
   }
-  return ["2048", "3072", "4096"].includes(size ?? "2048") ? { type: "rsa", bits: Number(size ?? 2048) } : undefined;
+  const isRsa = name.startsWith("rsa") && ["", "2048", "3072", "4096"].includes(size);
+  return isRsa ? { type: "rsa", bits: Number(size || 2048) } : undefined;
 }
 
 /**

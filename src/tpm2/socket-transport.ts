@@ -59,7 +59,8 @@ class SocketTransport implements TpmTransport {
   readonly name: string;
   #socket: Socket | undefined;
   #closed = false;
-  #lost: LatchkeyError | undefined;
+  /** Why there is nothing more to be had; made into an error when somebody is told. */
+  #lost: (() => LatchkeyError) | undefined;
   #unsent = new Uint8Array();
   #waiting: PromiseWithResolvers<Uint8Array> | undefined;
   readonly #room = new Uint8Array(MAX_MESSAGE_BYTES);
@@ -75,7 +76,7 @@ class SocketTransport implements TpmTransport {
   }
 
   transmit(command: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    if (this.#lost) return Promise.reject(this.#lost);
+    if (this.#lost) return Promise.reject(this.#lost());
     const waiting = Promise.withResolvers<Uint8Array>();
     waiting.promise.catch(() => undefined);
     this.#waiting = waiting;
@@ -104,7 +105,7 @@ class SocketTransport implements TpmTransport {
     try {
       this.#collect(data);
     } catch (error) {
-      this.#fail(error as LatchkeyError);
+      this.#fail(() => error as LatchkeyError);
     }
   }
 
@@ -122,16 +123,16 @@ class SocketTransport implements TpmTransport {
   }
 
   lose(why: string): void {
-    this.#fail(new LatchkeyError("tpm2/unreachable", `${this.name}: ${why}`));
+    this.#fail(() => new LatchkeyError("tpm2/unreachable", `${this.name}: ${why}`));
   }
 
   #fault(why: string): LatchkeyError {
     return new LatchkeyError("tpm2/bad-answer", `${this.name}: ${why}`);
   }
 
-  #fail(error: LatchkeyError): void {
+  #fail(error: () => LatchkeyError): void {
     this.#lost ??= error;
-    this.#waiting?.reject(this.#lost);
+    this.#waiting?.reject(this.#lost());
     this.#waiting = undefined;
   }
 }

@@ -13,6 +13,8 @@ const MAX_TCTI_LENGTH = 4096;
 /** swtpm's own defaults (tcti-swtpm of tpm2-tss). */
 const SWTPM_HOST = "127.0.0.1";
 const SWTPM_PORT = 2321;
+/** tpm2-tools take a driver by the name of its library, too. */
+const LIBRARY = "libtss2-tcti-";
 /** A path for connect(2) must fit sockaddr_un, unix(7). */
 const MAX_SOCKET_PATH_BYTES = 107;
 
@@ -30,7 +32,7 @@ export function parseTcti(text: string): TpmAddress {
   const colon = trimmed.indexOf(":");
   const driver = colon < 0 ? trimmed : trimmed.slice(0, colon);
   const settings = colon < 0 ? "" : trimmed.slice(colon + 1);
-  switch (driver.replace(/^libtss2-tcti-/, "").replace(/\.so(\.\d+)*$/, "")) {
+  switch (withoutLibrary(driver)) {
     case "device":
       return settings === "" ? { kind: "first-device" } : { kind: "device", path: settings };
     case "swtpm":
@@ -59,6 +61,12 @@ export function addressName(address: TpmAddress): string {
   }
 }
 
+/** `device` for `libtss2-tcti-device.so.0`. */
+function withoutLibrary(driver: string): string {
+  const name = driver.startsWith(LIBRARY) ? driver.slice(LIBRARY.length) : driver;
+  return name.includes(".so") ? name.replace(/\.so(\.\d+)*$/, "") : name;
+}
+
 function swtpmAddress(settings: string): TpmAddress {
   const values = new Map<string, string>();
   for (const setting of settings === "" ? [] : settings.split(",")) {
@@ -76,9 +84,11 @@ function swtpmAddress(settings: string): TpmAddress {
     if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) throw invalid("the socket's path is too long");
     return { kind: "unix", path };
   }
-  const port = values.get("port") ?? String(SWTPM_PORT);
-  if (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535) throw invalid(`${JSON.stringify(port)} is not a port`);
-  return { kind: "tcp", host: values.get("host") ?? SWTPM_HOST, port: Number(port) };
+  const text = values.get("port") ?? String(SWTPM_PORT);
+  const port = Number(text);
+  const isPort = Number.isInteger(port) && port > 0 && port <= 65535 && String(port) === text;
+  if (!isPort) throw invalid(`${JSON.stringify(text)} is not a port`);
+  return { kind: "tcp", host: values.get("host") ?? SWTPM_HOST, port };
 }
 
 function invalid(why: string): LatchkeyError {

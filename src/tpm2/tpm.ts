@@ -122,7 +122,6 @@ export class Tpm implements AsyncDisposable {
     const address = this.#address;
     const wait = this.#options.deviceWait ?? DEVICE_WAIT_LIMIT;
     if (address.kind !== "device" && address.kind !== "first-device") return openSocket(address, this.name, signal);
-    // Loaded when it is needed: the files of Bun that it needs take milliseconds.
     const { openDevice } = await import("./device-transport.ts");
     return await openDevice(address.kind === "device" ? address.path : undefined, wait, signal);
   }

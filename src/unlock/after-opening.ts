@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import type { VolumeKind } from "../config/plan.ts";
 import type { BlockDevices } from "../system/block-devices.ts";
 import type { Clock } from "../system/clock.ts";
-import type { LatchkeyError } from "../system/errors.ts";
+import { asLatchkeyError, type LatchkeyError } from "../system/errors.ts";
+import { RUN_DIRECTORY, RunDirectory } from "../system/run-directory.ts";
 import { lookAgain } from "../system/udev.ts";
 import { type Comparison, compareMembers, type Finding, filesystemOf, type OpenMember } from "./compare-members.ts";
 import { readContents } from "./contents.ts";
@@ -33,7 +35,14 @@ export interface AfterOpeningParts {
   readonly clock: Clock;
   /** Tests bring their own. */
   readonly lookAgain?: typeof lookAgain;
+  /** Leaves word for udev that the btrfs with this UUID has all devices that it is going to have. Tests bring their own. */
+  readonly goOnDegraded?: (filesystem: string) => void;
 }
+
+/** Milliseconds in which udev makes the link to a mapping. */
+const NODE_LIMIT = 10_000;
+/** Milliseconds between two looks for it. */
+const LOOK_EVERY = 50;
 
 interface OpenMapping extends OpenMember {
   readonly node: string;
@@ -58,8 +67,49 @@ export function afterOpening(parts: AfterOpeningParts): AfterOpening {
       const isOfPool = group.isPool && mappings.includes(mapping);
       return isOfPool || (filesystem !== undefined && filesystems.has(filesystem));
     });
-    return { error, warnings, notes: await tellUdev(together, parts.lookAgain ?? lookAgain) };
+    const without = degradedFilesystems(group, [...known.values()]).filter((uuid) =>
+      mappings.some((mapping) => isOf(mapping, uuid)),
+    );
+    const notes = without.map((uuid) => goOn(uuid, parts.goOnDegraded ?? leaveDegradedMark));
+    const isAlone = together.length < 2 && without.length === 0;
+    // One device alone has nothing that could have come too early for it.
+    if (!isAlone) notes.push(await tellUdev(together, parts.lookAgain ?? lookAgain));
+    return { error, warnings, notes };
   };
+}
+
+/**
+ * Filesystems that lack no more devices than the group's missing members can be. What lacks more waits for a device that is no
+ * member, which may be on its way.
+ * @returns UUIDs of btrfs filesystems
+ */
+function degradedFilesystems({ missing }: OpenGroup, open: readonly OpenMapping[]): readonly string[] {
+  const superblocks = open.flatMap(({ contents }) => (contents.kind === "btrfs" ? [contents.superblock] : []));
+  return [...Map.groupBy(superblocks, ({ filesystem }) => filesystem)].flatMap(([filesystem, members]) => {
+    const lacking = Math.max(...members.map(({ devices }) => devices)) - members.length;
+    return lacking > 0 && lacking <= missing.length ? [filesystem] : [];
+  });
+}
+
+function isOf({ contents }: OpenMapping, filesystem: string): boolean {
+  return contents.kind === "btrfs" && contents.superblock.filesystem === filesystem;
+}
+
+/** 65-latchkey.rules (initrd-hooks/dracut) looks for a file of this name. */
+function leaveDegradedMark(filesystem: string): void {
+  new RunDirectory().create();
+  const marks = new RunDirectory(join(RUN_DIRECTORY, "degraded"));
+  marks.create();
+  marks.write(filesystem, "");
+}
+
+function goOn(filesystem: string, leaveMark: (filesystem: string) => void): string {
+  try {
+    leaveMark(filesystem);
+    return `udev is told not to wait for the missing devices of btrfs ${filesystem}`;
+  } catch (thrown) {
+    return `udev waits for the missing devices of btrfs ${filesystem}: ${asLatchkeyError(thrown).message}`;
+  }
 }
 
 /** Compares a pool that is open with what the filesystem inside says. */
@@ -80,17 +130,25 @@ async function mappingsOf(
       const mapping = kind === "luks" ? await mappings.find(uuid) : undefined;
       if (mapping === undefined) return [];
       const path = `/dev/mapper/${mapping}`;
-      const node = await devices.resolve({ by: "path", path }).catch(() => undefined);
-      return [{ volume: name, node: node ?? path, contents: await readContents(devices, path, clock) }];
+      const node = (await nodeAt(path, devices, clock)) ?? path;
+      return [{ volume: name, node, contents: await readContents(devices, path, clock) }];
     }),
   );
   return found.flat();
 }
 
-async function tellUdev(mappings: readonly OpenMapping[], look: typeof lookAgain): Promise<readonly string[]> {
-  // One device alone has nothing that could have come too early for it.
-  if (mappings.length < 2) return [];
+/** A mapping that others have made is in sysfs a little before udev has made its link. */
+async function nodeAt(path: string, devices: Pick<BlockDevices, "resolve">, clock: Clock): Promise<string | undefined> {
+  const end = clock.now() + NODE_LIMIT;
+  for (;;) {
+    const node = await devices.resolve({ by: "path", path }).catch(() => undefined);
+    if (node !== undefined || clock.now() >= end) return node;
+    await clock.sleep(LOOK_EVERY, new AbortController().signal);
+  }
+}
+
+async function tellUdev(mappings: readonly OpenMapping[], look: typeof lookAgain): Promise<string> {
   const names = mappings.map(({ volume }) => volume).join(", ");
   const problem = await look(mappings.map(({ node }) => node));
-  return [problem === undefined ? `udev looked again at ${names}` : `udev did not look again at ${names}: ${problem}`];
+  return problem === undefined ? `udev looked again at ${names}` : `udev did not look again at ${names}: ${problem}`;
 }

@@ -36,9 +36,10 @@ export async function proveAll(
   const ready = new Map<FoundVolume, ProvenVolume>();
   await Promise.all(
     volumes.map(async (volume) => {
-      using place = await room.enter(volume.proofMemory, signal);
-      if (errors.size > 0) return;
+      // Nothing may throw outside: it would end the wait for the others, and what they prove afterwards nobody would wipe.
       try {
+        using place = await room.enter(volume.proofMemory, signal);
+        if (errors.size > 0) return;
         if (!place) throw interrupted(volume);
         ready.set(volume, proven.use(await volume.prove(credential, signal)));
         accepted(ready.size);
@@ -59,11 +60,15 @@ export async function proveAll(
 export interface OpenResult {
   /** True when every volume is open now. */
   readonly opened: boolean;
+  /** What was opened and is open still, by name: whoever has no use for it any longer can close it. */
+  readonly handles: ReadonlyMap<string, OpenedVolume>;
   /** Why volumes are not open, or are although they should not be (unlock/left-open), by name. */
   readonly errors: Errors;
   /** What all of them hold must not be open together: no other credential changes that. */
   readonly rejection?: LatchkeyError;
 }
+
+const none: ReadonlyMap<string, OpenedVolume> = new Map();
 
 /**
  * The second half: opens in the order of the group. When a later opening fails, or the signal is aborted before all are open,
@@ -82,7 +87,7 @@ export async function openAll(
       opened.push({ volume, handle: await ready.open() });
     } catch (thrown) {
       const error = asLatchkeyError(thrown);
-      return { opened: false, errors: new Map([[volume.name, error], ...(await closeAgain(opened))]) };
+      return { opened: false, handles: none, errors: new Map([[volume.name, error], ...(await closeAgain(opened))]) };
     }
   }
   try {
@@ -90,9 +95,13 @@ export async function openAll(
   } catch (thrown) {
     const rejection = asLatchkeyError(thrown);
     const errors = members.map(({ volume }) => [volume.name, rejection] as const);
-    return { opened: false, errors: new Map([...errors, ...(await closeAgain(opened))]), rejection };
+    return { opened: false, handles: none, errors: new Map([...errors, ...(await closeAgain(opened))]), rejection };
   }
-  return { opened: true, errors: new Map() };
+  return {
+    opened: true,
+    handles: new Map(opened.map(({ volume, handle }) => [volume.name, handle] as const)),
+    errors: new Map(),
+  };
 }
 
 /** @returns what could not be closed */

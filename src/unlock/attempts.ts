@@ -1,4 +1,4 @@
-import type { FoundVolume } from "../providers/provider.ts";
+import type { FoundVolume, OpenedVolume } from "../providers/provider.ts";
 import type { PoolProgress, Source } from "../sources/source.ts";
 import type { Credential } from "../system/credential.ts";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
@@ -27,6 +27,8 @@ export class Attempts {
   readonly #openings = new Set<Promise<unknown>>();
   /** What this run opened, should have closed again and could not. */
   readonly #leftOpen = new Map<string, LatchkeyError>();
+  /** What this run opened. */
+  readonly #handles = new Map<string, OpenedVolume>();
   readonly #proofs = new Map<Group, PoolProgress>();
 
   constructor(parts: AttemptsParts) {
@@ -47,6 +49,17 @@ export class Attempts {
   /** Resolves when nothing is being opened or closed. */
   async openingsEnded(): Promise<void> {
     await endOf(this.#openings);
+  }
+
+  /**
+   * Closes a volume that this run opened; of all others nothing is done.
+   * @throws LatchkeyError when it cannot be closed
+   */
+  async close(name: string): Promise<boolean> {
+    const handle = this.#handles.get(name);
+    this.#handles.delete(name);
+    if (handle) await held(this.#openings, handle.close());
+    return handle !== undefined;
   }
 
   /** Somebody else has opened a volume: what is done after an opening is done for it, too. */
@@ -71,11 +84,18 @@ export class Attempts {
 
   async inTurn(group: Group, action: () => Promise<void>): Promise<void> {
     const turn = (this.#turns.get(group) ?? Promise.resolve()).then(action);
-    this.#turns.set(
-      group,
-      turn.catch(() => undefined),
-    );
+    const end: Promise<unknown> = turn
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#turns.get(group) === end) this.#turns.delete(group);
+      });
+    this.#turns.set(group, end);
     await turn;
+  }
+
+  /** When what is being tried on the group now has its end; undefined when nothing is. */
+  turnEnds(group: Group | undefined): Promise<unknown> | undefined {
+    return group && this.#turns.get(group);
   }
 
   async try(group: Group, source: Source, credential: Credential): Promise<ReadonlyMap<string, LatchkeyError>> {
@@ -126,7 +146,9 @@ export class Attempts {
     proof: ProvenGroup,
   ): Promise<ReadonlyMap<string, LatchkeyError>> {
     using proven = proof;
-    const { errors, opened, rejection } = await openAll(proven, this.#parts.signal, () => this.#review(group, targets));
+    const { errors, opened, handles, rejection } = await openAll(proven, this.#parts.signal, () =>
+      this.#review(group, targets),
+    );
     for (const [name, error] of errors) if (error.code === "unlock/left-open") this.#leftOpen.set(name, error);
     if (rejection) {
       for (const { name } of targets)
@@ -134,6 +156,7 @@ export class Attempts {
       this.#parts.journal.announceError(rejection);
     }
     if (!opened) return errors;
+    for (const [name, handle] of handles) this.#handles.set(name, handle);
     // Journal first: settling the last volume ends the run.
     for (const { name } of targets) this.#parts.journal.attempt({ volume: name, source, started, error: null });
     this.#parts.journal.announceOpened(targets, source);

@@ -18,6 +18,8 @@ interface Entry {
   readonly plan: VolumePlan;
   readonly record: VolumeRecord;
   found: FoundVolume | undefined;
+  /** It was only a guess, and what it names did not come. */
+  isUnmet: boolean;
 }
 
 /** Where each volume stands, and who wants to know when that changes. */
@@ -28,7 +30,9 @@ export class Board {
 
   constructor(volumes: readonly VolumePlan[], now: () => number) {
     this.#now = now;
-    this.#entries = new Map(volumes.map((plan) => [plan.name, { plan, record: freshRecord(plan), found: undefined }]));
+    this.#entries = new Map(
+      volumes.map((plan) => [plan.name, { plan, record: freshRecord(plan), found: undefined, isUnmet: false }]),
+    );
   }
 
   get records(): VolumeRecord[] {
@@ -41,6 +45,11 @@ export class Board {
 
   found(name: string): FoundVolume | undefined {
     return this.#entry(name).found;
+  }
+
+  /** Nobody stated what the volume is, and its device did not come: nothing is known of it. */
+  isGuessUnmet(name: string): boolean {
+    return this.#entry(name).isUnmet;
   }
 
   /**
@@ -71,8 +80,14 @@ export class Board {
     this.#changed();
   }
 
-  settle(name: string, standing: VolumeStanding, details: { error?: LatchkeyError; openedBy?: string } = {}): void {
-    const { record } = this.#entry(name);
+  settle(
+    name: string,
+    standing: VolumeStanding,
+    details: { error?: LatchkeyError; openedBy?: string; isUnmet?: boolean } = {},
+  ): void {
+    const entry = this.#entry(name);
+    const { record } = entry;
+    entry.isUnmet = details.isUnmet ?? false;
     record.standing = standing;
     record.settled_ms = this.#now();
     record.opened_by = details.openedBy ?? null;

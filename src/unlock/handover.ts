@@ -5,6 +5,7 @@ import { mergeReports } from "./merge-reports.ts";
 import { outcomeOf } from "./outcome.ts";
 import type { Report, VolumeRecord } from "./report.ts";
 import { parseReport, printReport } from "./report-file.ts";
+import { type RootInside, withoutRootsInside } from "./root-inside.ts";
 
 /** What the units and scripts of the initrd look for after `latchkey boot` (initrd-hooks/). */
 export interface Handover {
@@ -81,8 +82,9 @@ export function handOver(
   directory: RunDirectory,
   report: Report,
   { finished, refused, waiting, rootMembers }: Handover,
+  inside: readonly RootInside[] = [],
 ): void {
-  leaveReport(directory, report);
+  leaveReport(directory, report, inside);
   if (waiting === undefined) directory.remove("waiting");
   else directory.write("waiting", `${waiting.join(" ")}\n`);
   if (rootMembers.length > 0) directory.write("root-members", `${rootMembers.join(":")}\n`);
@@ -95,8 +97,8 @@ export function handOver(
 const REPORT = "report.json";
 
 /** Leaves the report; what earlier runs at this boot have left is in it. */
-export function leaveReport(directory: RunDirectory, report: Report): void {
-  directory.write(REPORT, printReport(mergedWithEarlier(directory, report)));
+export function leaveReport(directory: RunDirectory, report: Report, inside: readonly RootInside[] = []): void {
+  directory.write(REPORT, printReport(withoutRootsInside(mergedWithEarlier(directory, report), inside)));
 }
 
 function mergedWithEarlier(directory: RunDirectory, report: Report): Report {

@@ -25,6 +25,8 @@ export interface RaceParts {
 }
 
 export interface Race {
+  /** Every automatic source has failed, or prompt_after has passed: a person is asked from now on. */
+  readonly questionTime: Promise<void>;
   /** Every source has ended by itself, or no volume is left that it serves; listeners at least have nothing now. */
   readonly exhausted: Promise<void>;
   /** Every source has ended, or has been left behind SOURCE_END_LIMIT after the signal. */
@@ -45,7 +47,7 @@ export function raceSources(parts: RaceParts): Race {
   if (automatic.length === 0) allQuiet.resolve();
   const questionTime = Promise.withResolvers<void>();
   /** What the end of the race is waited for: a listener that has nothing now may never have anything. */
-  const awaited: Promise<void>[] = [];
+  const awaited: Promise<unknown>[] = [];
   const running = automatic.map((source) => {
     const hasNothing = Promise.withResolvers<void>();
     let counted = false;
@@ -60,21 +62,42 @@ export function raceSources(parts: RaceParts): Race {
     awaited.push(source.listens ? hasNothing.promise : end);
     return end;
   });
+
+  const asking = Promise.race([allQuiet.promise, parts.clock.sleep(parts.promptAfter, parts.signal)]).then(async () => {
+    if (parts.signal.aborted) return [];
+    questionTime.resolve();
+    return await Promise.all(
+      questions.map(async (source) => ({ source, error: await runSource(source, parts, questionTime.promise) })),
+    );
+  });
   for (const source of earlyQuestions) {
     const end = runSource(source, parts, questionTime.promise);
-    awaited.push(end);
+    awaited.push(Promise.race([end, asking.then((others) => dispensable(source, others, parts.board))]));
     running.push(end);
   }
 
-  const asking = Promise.race([allQuiet.promise, parts.clock.sleep(parts.promptAfter, parts.signal)]).then(async () => {
-    if (parts.signal.aborted) return;
-    questionTime.resolve();
-    await Promise.all(questions.map((source) => runSource(source, parts, questionTime.promise)));
-  });
-
   const exhausted = Promise.all([...awaited, asking]).then(() => undefined);
   const all = Promise.all([...running, asking]).then(() => undefined);
-  return { exhausted, ended: patientlyAwait(all, parts.signal, parts.clock) };
+  return { questionTime: questionTime.promise, exhausted, ended: patientlyAwait(all, parts.signal, parts.clock) };
+}
+
+/** Why a person who was asked is asked no more. */
+const declines = new Set(["prompt/cancelled", "prompt/tries-used-up"]);
+
+/**
+ * Resolves when the run need not wait for this question although it goes on: where each volume it serves had another question, and
+ * those have ended, nobody might ever come.
+ */
+async function dispensable(
+  source: Source,
+  others: readonly { readonly source: Source; readonly error: LatchkeyError | undefined }[],
+  board: Board,
+): Promise<void> {
+  const isAskedElsewhere = source.volumes.every(
+    (name) => board.isSettled(name) || others.some((other) => other.source.volumes.includes(name)),
+  );
+  if (!isAskedElsewhere || !source.deserted) return await new Promise(() => undefined);
+  await source.deserted(others.some(({ error }) => error !== undefined && declines.has(error.code)));
 }
 
 /** Waits for `work`; once the signal is aborted for SOURCE_END_LIMIT more at the most. */
@@ -96,19 +119,22 @@ async function patientlyAwait(work: Promise<unknown>, signal: AbortSignal, clock
  * One source from start to end: bounded by its limit, ended when nothing it serves is left, its failure recorded. Its limit is
  * for getting a credential. What it has offered by then is still tried, and it is not over before that has an end: trying has
  * limits of its own.
+ * @returns why it ended, where that was a failure
  */
 async function runSource(
   source: Source,
   parts: RaceParts,
   questionTime: Promise<void>,
   onQuiet: () => void = () => undefined,
-): Promise<void> {
+): Promise<LatchkeyError | undefined> {
   const { board, clock, journal } = parts;
   const own = new AbortController();
   const signal = AbortSignal.any([parts.signal, own.signal]);
   const servesNothing = (): boolean => source.volumes.every((name) => board.isSettled(name));
   const started = clock.now();
+  let failure: LatchkeyError | undefined;
   const fail = (error: LatchkeyError): void => {
+    failure = error;
     journal.attempt({ volume: null, source, started, error });
     if (!source.isQuestion) journal.announceError(error);
   };
@@ -154,6 +180,7 @@ async function runSource(
     await patientlyAwait(Promise.allSettled(offers), parts.signal, clock);
     journal.event("ended", { source: source.name });
   }
+  return failure;
 }
 
 function timedOutError(source: Source, limit: number): LatchkeyError {

@@ -106,7 +106,7 @@ export class Searching {
     void clock.sleep(WAIT_IS_TOLD_AFTER, signal).then(tell);
     return await providerFor(volume, providers).find(volume, {
       signal,
-      deviceTimeout: (volume.certainty === "stated" ? undefined : plan.guessTimeout) ?? plan.deviceTimeout,
+      deviceTimeout: this.#deviceTimeout(volume),
       memberTimeout: plan.memberTimeout,
       allowDegraded: plan.policy.allowDegraded,
       note: (text) => {
@@ -119,14 +119,26 @@ export class Searching {
     });
   }
 
-  /** Rejects when the first member has been there for member_timeout; never where no device is waited for longer than that. */
+  /** A member of a pool may be the last to come, at the end of both limits. */
+  #deviceTimeout({ name, certainty }: VolumePlan): number {
+    const { deviceTimeout, guessTimeout, memberTimeout } = this.#parts.plan;
+    if (certainty !== "stated" && guessTimeout !== undefined) return guessTimeout;
+    const isMember = this.#parts.groupOf.get(name)?.isPool === true;
+    return isMember && memberTimeout > deviceTimeout ? deviceTimeout + memberTimeout : deviceTimeout;
+  }
+
+  /**
+   * Rejects when the first member has been there for member_timeout, or when none has come within device_timeout. Never where the
+   * limit of the search itself ends it by then.
+   */
   async #memberLimit(volume: VolumePlan, group: Group, pool: PoolSearch, signal: AbortSignal): Promise<never> {
     const { clock, plan } = this.#parts;
     const started = clock.now();
     const never = new Promise<never>(() => undefined);
-    if (plan.memberTimeout >= plan.deviceTimeout) return await never;
-    await pool.begun.promise;
-    await clock.sleep(plan.memberTimeout, signal);
+    if (plan.memberTimeout === plan.deviceTimeout) return await never;
+    const none = plan.memberTimeout > plan.deviceTimeout ? clock.sleep(plan.deviceTimeout, signal) : never;
+    const isBegun = await Promise.race([pool.begun.promise.then(() => true), none.then(() => false)]);
+    if (isBegun) await clock.sleep(plan.memberTimeout, signal);
     if (signal.aborted) return await never;
     throw new LatchkeyError(
       "pool/member-missing",
@@ -160,7 +172,7 @@ export class Searching {
   /** Nobody said that latchkey should open it, and it cannot: the system mounts it, as it would without us. */
   #leaveToSystem(name: string, reason: LatchkeyError): void {
     this.#parts.journal.event(reason.message, { volume: name });
-    this.#parts.board.settle(name, "left-to-system");
+    this.#parts.board.settle(name, "left-to-system", { isUnmet: isAbsence(reason) });
   }
 
   /** Once every member of a pool is there or is known to be missing: what becomes of the pool. */

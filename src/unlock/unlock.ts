@@ -1,14 +1,18 @@
 import type { Plan } from "../config/plan.ts";
+import { vaultsOf } from "../config/vaults.ts";
 import type { Providers } from "../providers/provider.ts";
 import type { OfferResult, Source, SourceContext } from "../sources/source.ts";
+import { SystemSticks } from "../sources/usb/sticks.ts";
 import type { Clock } from "../system/clock.ts";
 import { Credential } from "../system/credential.ts";
-import { LatchkeyError } from "../system/errors.ts";
+import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
 import type { AfterOpening } from "./after-opening.ts";
 import { Attempts } from "./attempts.ts";
 import { Board } from "./board.ts";
+import { Deferring, isComplete } from "./deferring.ts";
 import { type Group, planGroups } from "./groups.ts";
 import { Journal } from "./journal.ts";
+import { volumesThatMayWait } from "./needed.ts";
 import { watchForOthers } from "./opened-elsewhere.ts";
 import { overallOutcome, whyClosed } from "./outcome.ts";
 import { endOf, held } from "./pending.ts";
@@ -17,7 +21,7 @@ import type { ProofRoom } from "./proof-room.ts";
 import { raceSources } from "./race.ts";
 import type { Report, VolumeStanding } from "./report.ts";
 import { Searching } from "./searching.ts";
-import { releaseVaults } from "./vaults.ts";
+import { isClosedAgain, releaseVaults } from "./vaults.ts";
 
 export interface UnlockParts {
   readonly plan: Plan;
@@ -32,12 +36,14 @@ export interface UnlockParts {
   showProgress?(line: string): void;
   /**
    * The volumes this run is for, from neededVolumes(). Once they are settled, others whose device has not come are left for
-   * later. Where nothing is said, all are waited for.
+   * later, and those that a boot goes on without (deferring.ts). Where nothing is said, all are waited for.
    */
   readonly needed?: ReadonlySet<string>;
   /** What proofs may take of the machine; this one's memory and cores where nothing is said. */
   readonly room?: ProofRoom;
   readonly afterOpening?: AfterOpening;
+  /** Is this a disk or partition that can be taken away? As this machine's kernel says, where nothing is said. */
+  isOnStick?(device: string): boolean;
   /** Called once for each volume, when nothing more will be tried on it. */
   settled?(volume: string, standing: VolumeStanding): void;
 }
@@ -52,11 +58,9 @@ export async function unlockVolumes(parts: UnlockParts, signal: AbortSignal): Pr
   return await run.run();
 }
 
-/**
- * Milliseconds from the start in which devices come that were there when the machine was switched on. Nothing is left for later
- * before: otherwise it would be chance whether a data disk opens in the initrd, with one question for all.
- */
-export const DEVICES_COME_WITHIN = 2_000;
+function isRemovable(device: string): boolean {
+  return new SystemSticks().look(device)?.isRemovable === true;
+}
 
 class Unlocking {
   readonly #parts: UnlockParts;
@@ -69,6 +73,7 @@ class Unlocking {
   /** Credentials that are being tried. A run is not over before they have an end, but for an interruption. */
   readonly #offers = new Set<Promise<unknown>>();
   readonly #attempts: Attempts;
+  readonly #deferring: Deferring;
 
   constructor(parts: UnlockParts, outer: AbortSignal) {
     this.#parts = parts;
@@ -80,6 +85,15 @@ class Unlocking {
       planGroups(parts.plan).flatMap((group) => group.volumes.map((volume) => [volume.name, group] as const)),
     );
     this.#attempts = new Attempts({ ...parts, board: this.#board, journal: this.#journal, signal: this.#signal });
+    this.#deferring = new Deferring({
+      ...parts,
+      needed: parts.needed,
+      mayWait: parts.needed ? volumesThatMayWait(parts.plan) : new Set(),
+      board: this.#board,
+      journal: this.#journal,
+      groupOf: this.#groupOf,
+      attempts: this.#attempts,
+    });
   }
 
   async run(): Promise<Report> {
@@ -102,7 +116,9 @@ class Unlocking {
       signal: this.#signal,
     });
     const finding = searching.run();
+    const closings = new Set<Promise<unknown>>();
     releaseVaults(this.#parts.plan.volumes, this.#board, this.#signal, (name) => {
+      if (this.#board.isSettled(name)) return void held(closings, this.#closeVault(name));
       this.#journal.event("not needed: nothing waits for a key of it", { volume: name });
       this.#board.settle(name, "left-to-system");
     });
@@ -118,36 +134,30 @@ class Unlocking {
     await Promise.race([
       this.#board.until(() => this.#board.allSettled, this.#signal),
       Promise.all([finding, racing.exhausted]).then(() => endOf(this.#offers)),
-      this.#deferTheLate(),
+      this.#deferring.run(racing.questionTime, this.#signal),
     ]);
     this.#over.abort();
     await racing.ended;
     await this.#attempts.openingsEnded();
+    for (const name of new Set(this.#parts.plan.volumes.flatMap(vaultsOf))) void held(closings, this.#closeVault(name));
+    await endOf(closings);
     this.#settleTheRest();
     return this.#journal.finish(overallOutcome(this.#board.records));
   }
 
-  /**
-   * Ends once everything the initrd needs is settled and nothing else could be opened but what has no device yet: that need not
-   * hold up the system, which opens it when it comes. Without needed volumes it never ends.
-   */
-  async #deferTheLate(): Promise<void> {
-    const { clock, needed } = this.#parts;
-    if (!needed) return await new Promise<never>(() => undefined);
-    await clock.sleep(DEVICES_COME_WITHIN, this.#signal);
-    const isLate = (name: string): boolean => !needed.has(name) && !this.#isComplete(name);
-    await this.#board.until(
-      () => this.#board.records.every(({ name }) => this.#board.isSettled(name) || isLate(name)),
-      this.#signal,
-    );
-    if (this.#signal.aborted) return;
-    for (const { name } of this.#board.records) {
-      if (this.#board.isSettled(name)) continue;
-      const waitsFor = this.#board.standing(name) === "waiting" ? "its device is" : "another member of its pool is";
-      const text = `${waitsFor} not there yet: left to the system that starts now`;
+  /** Also when the keys in it were of no use: what is on a stick should not be open when the stick is pulled. */
+  async #closeVault(name: string): Promise<void> {
+    const { announce, plan, isOnStick = isRemovable } = this.#parts;
+    const vault = plan.volumes.find((volume) => volume.name === name);
+    const devices = this.#board.found(name)?.devices ?? [];
+    if (!vault || !isClosedAgain(vault, plan.volumes, devices.some(isOnStick))) return;
+    try {
+      if (!(await this.#attempts.close(name))) return;
+      this.#journal.event("closed again: nothing waits for a key of it", { volume: name });
+    } catch (thrown) {
+      const text = `stays open: ${asLatchkeyError(thrown).message}`;
       this.#journal.event(text, { volume: name });
-      this.#parts.announce(`${name}: ${text}`);
-      this.#board.settle(name, "deferred");
+      announce(`${name}: ${text}`);
     }
   }
 
@@ -162,16 +172,13 @@ class Unlocking {
     }, this.#outer);
   }
 
-  /** Nothing of the volume's group is waited for any longer. */
-  #isComplete(name: string): boolean {
-    const volumes = this.#groupOf.get(name)?.volumes ?? [];
-    return volumes.every((member) => this.#board.standing(member.name) !== "waiting");
-  }
-
-  /** Found, closed, and with nothing missing that it would have to wait for. */
+  /** Found, closed, to be asked for, and with nothing missing that it would have to wait for. */
   #isAskable(name: string): boolean {
     return (
-      this.#board.standing(name) === "closed" && this.#attempts.leftOpen(name) === undefined && this.#isComplete(name)
+      this.#board.standing(name) === "closed" &&
+      this.#attempts.leftOpen(name) === undefined &&
+      isComplete(this.#groupOf.get(name), this.#board) &&
+      !this.#deferring.isLeftAlone(name)
     );
   }
 

@@ -5,6 +5,7 @@ import { Machine, type MachineOptions } from "../vm/machine.ts";
 import { seconds } from "../vm/patience.ts";
 import { rootSays } from "../vm/root-tree.ts";
 import { hostClock, instructionClock } from "./guest-clock.ts";
+import { LOGGED } from "./kernel-log.ts";
 import type { Subject } from "./subject.ts";
 
 /** One way to an open root. */
@@ -92,9 +93,7 @@ export async function boot(
   const uptime = await machine.expect(/vm: uptime ([\d.]+)\n/, { within: LIMIT });
   // The guest's timer starts a little after its kernel does: the kernel's own clock, shown at the end, says when that was.
   const start = counts ? root - Number(uptime.match[1]) : 0;
-  const kernelLog = counts
-    ? await machine.shell("dmesg | grep -E 'Trying to unpack|Freeing initrd memory|Run /init'", LIMIT)
-    : "";
+  const kernelLog = counts ? await machine.shell(`dmesg | grep -E '${LOGGED}'`, LIMIT) : "";
   return {
     question: question - start,
     answerToMount: mounted - answer,

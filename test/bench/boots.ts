@@ -1,7 +1,8 @@
 import { STOCK_QUESTION, stockFiles } from "../vm/stock.ts";
 import { type BootFigures, boot, THINKING_SECONDS, type Way } from "./boot.ts";
-import { type Comparison, comparisonTable } from "./figures.ts";
+import { type Comparison, comparisonTable, many } from "./figures.ts";
 import type { Initrds } from "./initrds.ts";
+import { logged, unpacking } from "./kernel-log.ts";
 import type { Subject } from "./subject.ts";
 
 const COUNTED_PAIRS = 2;
@@ -31,9 +32,10 @@ const NAMES = ["latchkey", "stock"] as const;
 
 /** Boots whose clock counts instructions: the same on every machine, whatever else it does. */
 export async function countedBoots(subject: Subject, initrds: Initrds): Promise<string> {
+  const count = subject.pairs(COUNTED_PAIRS);
   const [ours, theirs] = ways(initrds);
   const pairs: [BootFigures, BootFigures][] = [];
-  for (let number = 1; number <= COUNTED_PAIRS; number += 1) {
+  for (let number = 1; number <= count; number += 1) {
     // Side by side, on a processor each: the count does not see the other.
     pairs.push(
       await Promise.all([
@@ -44,39 +46,32 @@ export async function countedBoots(subject: Subject, initrds: Initrds): Promise<
   }
   return `## Boots, counted in instructions
 
-Thousand millions of guest instructions (QEMU \`-icount shift=0,sleep=on\`, one processor), ${COUNTED_PAIRS} boots each. They compare
+Thousand millions of guest instructions (QEMU \`-icount shift=0,sleep=on\`, one processor), ${many(count, "boot")} each. They compare
 work, not time: one processor's instruction may do as much as another's eight. "Stock" is a dracut hook of an owner without latchkey:
 \`systemd-ask-password | bcachefs unlock\`. The passphrase is typed at the serial console ${THINKING_SECONDS} guest seconds after the question came;
 the time of the person is in no figure, but what a boot gets done meanwhile need not be done later. The start is that of the kernel.
 
 ${comparisonTable(NAMES, [
   ...timeRows(pairs),
-  row(pairs, "unpacking the initrd", ({ kernelLog }) => logged(kernelLog, FREED) - logged(kernelLog, UNPACKING)),
+  row(pairs, "unpacking the initrd", ({ kernelLog }) => unpacking(kernelLog)),
   row(pairs, "start → the initrd's init", ({ kernelLog }) => logged(kernelLog, "Run /init")),
 ])}
 `;
 }
 
-const UNPACKING = "Trying to unpack";
-const FREED = "Freeing initrd memory";
-
-/** The kernel's time of the first line that has these words. */
-function logged(log: string, words: string): number {
-  return Number(new RegExp(`^\\[ *([\\d.]+)\\] ${RegExp.escape(words)}`, "m").exec(log)?.[1]);
-}
-
 /** Boots by the host's clock, one at a time, and the memory that is left in them. */
 export async function wallBoots(subject: Subject, initrds: Initrds): Promise<string> {
+  const count = subject.pairs(WALL_PAIRS);
   const [ours, theirs] = ways(initrds);
   const pairs: [BootFigures, BootFigures][] = [];
-  for (let number = 1; number <= WALL_PAIRS; number += 1) {
+  for (let number = 1; number <= count; number += 1) {
     const first = await boot(subject, ours, "host", number);
     pairs.push([first, await boot(subject, theirs, "host", number)]);
   }
   const mebibytes = (value: (figures: BootFigures) => number) => (figures: BootFigures) => value(figures) / 1024;
   return `## Boots, by the clock on the wall
 
-Seconds, the same machines with two emulated processors and no hardware help, one at a time, ${WALL_PAIRS} pairs. The start is that of QEMU.
+Seconds, the same machines with two emulated processors and no hardware help, one at a time, ${many(count, "pair")}. The start is that of QEMU.
 
 ${comparisonTable(NAMES, [...timeRows(pairs), row(pairs, "processor time of QEMU", ({ cpu }) => cpu, 1)])}
 

@@ -59,3 +59,6 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 /** "109,533,360" */
 export const grouped = (value: number): string => Math.round(value).toLocaleString("en-GB");
+
+/** "1 pair", "3 pairs" */
+export const many = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;

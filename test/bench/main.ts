@@ -1,87 +1,49 @@
 /**
  * `npm run bench`: measures latchkey beside what is used without it, and prints a page of figures. Nothing here passes or
- * fails by a time.  main.ts [--write] [unlock] [start] [tokens] [pool] [stick] [sizes] [counted-boots] [remote] [wall-boots] [clevis-boots]
+ * fails by a time.  main.ts [--write] [--beside-others] [--pairs N] [PART…]
  */
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { repository } from "../vm/cache.ts";
-import { countedBoots, wallBoots } from "./boots.ts";
-import { clevisBoots } from "./clevis-boots.ts";
-import { environment, load } from "./environment.ts";
-import { buildInitrds, type Initrds } from "./initrds.ts";
-import { poolBenchmark } from "./pool.ts";
-import { remoteBenchmark } from "./remote.ts";
-import { sizesBenchmark } from "./sizes.ts";
-import { startBenchmark } from "./start.ts";
-import { stickBenchmark } from "./stick.ts";
-import { makeSubject, type Subject } from "./subject.ts";
-import { tokensBenchmark } from "./tokens.ts";
-import { unlockBenchmark } from "./unlock.ts";
+import { allGuestSlots } from "../vm/schedule.ts";
+import { readWish } from "./command-line.ts";
+import { circumstances, load } from "./environment.ts";
+import { pageWith, stamped } from "./page.ts";
+import { partNames, parts, sharedInitrds } from "./parts.ts";
+import { makeSubject } from "./subject.ts";
 
-const PAGE = "docs/bench.md";
+const PAGE = join(repository, "docs/bench.md");
 const USAGE = 64;
 
-/** In the order of the page. */
-const parts = {
-  unlock: unlockBenchmark,
-  start: startBenchmark,
-  tokens: tokensBenchmark,
-  pool: poolBenchmark,
-  stick: stickBenchmark,
-  sizes: async (subject, initrds) => sizesBenchmark(subject.binary, await initrds()),
-  "counted-boots": async (subject, initrds) => countedBoots(subject, await initrds()),
-  remote: async (subject) => remoteBenchmark(subject),
-  "wall-boots": async (subject, initrds) => wallBoots(subject, await initrds()),
-  "clevis-boots": clevisBoots,
-} as const satisfies Record<string, (subject: Subject, initrds: () => Promise<Initrds>) => Promise<string>>;
+const readPage = (): string => (existsSync(PAGE) ? readFileSync(PAGE, "utf8") : "");
 
-const isPart = (word: string): word is keyof typeof parts => Object.hasOwn(parts, word);
-
-const words = process.argv.slice(2);
-const isWriting = words.includes("--write");
-const chosen = words.filter(isPart);
-if (words.some((word) => word !== "--write" && !isPart(word)) || (isWriting && chosen.length > 0)) {
-  console.error(`usage: main.ts [--write | PART…], where PART is one of ${Object.keys(parts).join(", ")}`);
+const wish = readWish(process.argv.slice(2), partNames);
+if (!wish) {
+  console.error("usage: main.ts [--write] [--beside-others] [--pairs N] [PART…]");
+  console.error(`where PART is one of ${partNames.join(", ")}`);
   process.exit(USAGE);
 }
 
-using subject = await makeSubject();
-let built: Promise<Initrds> | undefined;
-/** Made when a part needs them, and the same for all parts. */
-const initrds = (): Promise<Initrds> => {
-  built ??= buildInitrds(subject);
-  return built;
-};
-const sections: string[] = [];
-const loads: string[] = [];
-const failures: unknown[] = [];
-for (const [name, measure] of Object.entries(parts)) {
-  if (chosen.length > 0 && !chosen.some((one) => one === name)) continue;
-  loads.push(`${name} ${load()}`);
+using subject = await makeSubject(wish.pairs);
+// Whoever measures does so alone: no test's machine may start meanwhile.
+using _ = wish.isBeside ? undefined : await allGuestSlots();
+const facts = await circumstances(subject);
+const initrds = sharedInitrds(subject);
+for (const part of wish.parts) {
+  const before = load();
   const started = performance.now();
-  console.error(`bench: ${name}…`);
+  console.error(`bench: ${part}…`);
   try {
-    sections.push(await measure(subject, initrds));
+    const section = await parts[part](subject, initrds);
+    const date = new Date().toISOString().slice(0, 10);
+    const company = wish.isBeside ? " and other work beside it: a trial" : "";
+    const text = stamped(section, [`measured ${date}`, `load average ${before}${company}`, ...facts]);
+    process.stdout.write(`${text}\n\n`);
+    // At once: what comes after it may fail or be interrupted.
+    if (wish.isWriting) writeFileSync(PAGE, pageWith(readPage(), new Map([[part, text]]), partNames));
   } catch (thrown) {
-    failures.push(thrown);
-    console.error(`bench: ${name} failed:`, thrown);
-    sections.push(`<!-- ${name} failed -->\n`);
+    process.exitCode = 1;
+    console.error(`bench: ${part} failed, its section stays as it was:`, thrown);
   }
-  console.error(`bench: ${name} took ${Math.round((performance.now() - started) / 1000)} s`);
+  console.error(`bench: ${part} took ${Math.round((performance.now() - started) / 1000)} s`);
 }
-
-const page = `# Measured
-
-<!-- made by \`npm run bench -- --write\` -->
-
-latchkey beside what is used without it, in one run on one machine, in alternating pairs: latchkey, the other, latchkey, the other.
-Each figure is a median, with the range of the middle half behind it, or with fewer than eight values from the lowest to the highest.
-The ratio is that of the two figures of each pair; below 1 the first column needs less.
-
-${await environment(subject, loads)}
-
-${sections.join("\n")}`;
-
-process.stdout.write(page);
-if (isWriting && failures.length === 0) writeFileSync(join(repository, PAGE), page);
-process.exitCode = failures.length === 0 ? 0 : 1;

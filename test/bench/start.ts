@@ -3,18 +3,19 @@ import { join } from "node:path";
 import type { Report } from "../../src/unlock/report.ts";
 import { buildVariant } from "./builds.ts";
 import { holdContests, resultOf, timeRows } from "./contest.ts";
-import { type Comparison, comparisonTable, grouped } from "./figures.ts";
+import { type Comparison, comparisonTable, grouped, many } from "./figures.ts";
 import type { ContestResult, Run } from "./inside.ts";
 import { locked, type Subject } from "./subject.ts";
 
 const PAIRS = 30;
-const KDF_PAIRS = 12;
+const KEY_PAIRS = 12;
 
 /** How long a program takes that does nothing; and whether bytecode would help. */
 export async function startBenchmark(subject: Subject): Promise<string> {
   const without = await buildVariant(join(subject.scratch, "without-bytecode"), false);
   const withIt = await buildVariant(join(subject.scratch, "with-bytecode"), true);
   const { contents, key } = locked(subject);
+  const [pairs, keyPairs] = [subject.pairs(PAIRS), subject.pairs(KEY_PAIRS)];
   const unlock = ["unlock", "/mnt/root.img", "--passphrase-file", "/mnt/passphrase", "--json"];
   const results = await holdContests(
     subject.guest,
@@ -31,7 +32,7 @@ export async function startBenchmark(subject: Subject): Promise<string> {
           ["/mnt/latchkey", "--version"],
           ["bcachefs", "version"],
         ],
-        pairs: PAIRS,
+        pairs,
       },
       {
         name: "bytecode start",
@@ -39,7 +40,7 @@ export async function startBenchmark(subject: Subject): Promise<string> {
           ["/mnt/with", "--version"],
           ["/mnt/without", "--version"],
         ],
-        pairs: PAIRS,
+        pairs,
       },
       {
         name: "bytecode unlock",
@@ -47,7 +48,7 @@ export async function startBenchmark(subject: Subject): Promise<string> {
           ["/mnt/with", ...unlock],
           ["/mnt/without", ...unlock],
         ],
-        pairs: KDF_PAIRS,
+        pairs: keyPairs,
         key,
       },
     ],
@@ -56,7 +57,7 @@ export async function startBenchmark(subject: Subject): Promise<string> {
   const unlocking = resultOf(results, "bytecode unlock");
   return `## Starting
 
-A program that prints its version and ends, in the same chroot, ${PAIRS} pairs. Nearly all of the tool's wall time
+A program that prints its version and ends, in the same chroot, ${many(pairs, "pair")}. Nearly all of the tool's wall time
 is waiting for the kernel to end its last thread (seen with strace).
 
 ${comparisonTable(["`latchkey --version`", "`bcachefs version`"], timeRows(resultOf(results, "start"), 1))}
@@ -64,7 +65,7 @@ ${comparisonTable(["`latchkey --version`", "`bcachefs version`"], timeRows(resul
 ### Bytecode
 
 The same sources built twice, with and without \`bytecode\` (${bytes.join(" and ")} bytes). "Attempt" is what the report says from the
-credential to the key in the keyring, nearly all of it the key derivation, which is native code in both (${KDF_PAIRS} pairs).
+credential to the key in the keyring, nearly all of it the key derivation, which is native code in both (${many(keyPairs, "pair")}).
 
 ${comparisonTable(
   ["with", "without"],

@@ -94,6 +94,7 @@ async function measure({ guest }: Subject, way: Way, image: LuksImage, number: n
 /** A stick that is put in while the machine waits for it: how long until the volume is open. */
 export async function stickBenchmark(subject: Subject): Promise<string> {
   const { guest, binary } = subject;
+  const count = subject.pairs(PAIRS);
   const image = await luksImage(guest);
   const config = { "latchkey.toml": String(files("latchkey", image)["/etc/latchkey/latchkey.toml"]) };
   const ways: readonly Way[] = [
@@ -109,7 +110,7 @@ export async function stickBenchmark(subject: Subject): Promise<string> {
     },
   ];
   const taken: Record<Way["name"], number[]> = { latchkey: [], crypttab: [] };
-  for (let number = 1; number <= PAIRS; number += 1) {
+  for (let number = 1; number <= count; number += 1) {
     for (const way of ways) taken[way.name].push(await measure(subject, way, image, number));
   }
   const row: Comparison = {
@@ -121,7 +122,7 @@ export async function stickBenchmark(subject: Subject): Promise<string> {
   return `## A USB stick
 
 A LUKS root whose key file is on a vfat stick that is put in while the machine waits. Thousand millions of guest instructions (as above) from
-the kernel's word that the disk is attached until the mapping is there, ${PAIRS} boots each. "crypttab" is systemd-cryptsetup with
+the kernel's word that the disk is attached until the mapping is there, ${count} boots each. "crypttab" is systemd-cryptsetup with
 \`/root.key:UUID=${STICK}\` as the key: it knows the stick by udev's link and takes whatever file is there; latchkey reads the UUID from the
 superblock itself and compares the SHA-256 of the key.
 

@@ -13,12 +13,15 @@ export interface Subject extends Disposable {
   readonly image: BcachefsImage;
   /** For files of the run. */
   readonly scratch: string;
+  /** How many pairs a part measures that usually takes this many. */
+  pairs(usual: number): number;
 }
 
 /** An own UUID: the key is named after it, and tests that run beside have their keys in the same keyring. */
 const UUID = "6c617463-6865-4b65-8000-0000000be9c4";
 
-export async function makeSubject(): Promise<Subject> {
+/** @param pairs so many in each part, whatever is usual */
+export async function makeSubject(pairs?: number): Promise<Subject> {
   using scope = new DisposableStack();
   const directory: RunDirectory = scope.use(runDirectory());
   const binary = join(directory.files, "latchkey");
@@ -31,6 +34,7 @@ export async function makeSubject(): Promise<Subject> {
     binary,
     image,
     scratch: directory.files,
+    pairs: (usual) => pairs ?? usual,
     [Symbol.dispose]: () => kept.dispose(),
   };
 }

@@ -1,5 +1,5 @@
 import { holdContests, peakRow, resultOf, timeRows } from "./contest.ts";
-import { comparisonTable } from "./figures.ts";
+import { comparisonTable, many } from "./figures.ts";
 import { locked, type Subject } from "./subject.ts";
 
 const PAIRS = 20;
@@ -8,6 +8,7 @@ const MEMORY_PAIRS = 5;
 /** Unlocking one image, passphrase in a file, key into the user keyring: the whole process. */
 export async function unlockBenchmark(subject: Subject): Promise<string> {
   const { contents, key } = locked(subject);
+  const pairs = subject.pairs(PAIRS);
   const results = await holdContests(subject.guest, { ...contents, latchkey: { file: subject.binary } }, [
     {
       name: "unlock",
@@ -15,7 +16,7 @@ export async function unlockBenchmark(subject: Subject): Promise<string> {
         ["/mnt/latchkey", "unlock", "/mnt/root.img", "--passphrase-file", "/mnt/passphrase"],
         ["bcachefs", "unlock", "-f", "/mnt/passphrase", "/mnt/root.img"],
       ],
-      pairs: PAIRS,
+      pairs,
       memoryPairs: MEMORY_PAIRS,
       key,
     },
@@ -24,7 +25,7 @@ export async function unlockBenchmark(subject: Subject): Promise<string> {
   return `## Unlocking
 
 \`latchkey unlock IMAGE --passphrase-file F\` against \`bcachefs unlock -f F IMAGE\` in the same chroot on the same image, whole
-processes, ${PAIRS} pairs (memory: ${MEMORY_PAIRS}). The key is looked for after each run and taken out of the keyring again.
+processes, ${many(pairs, "pair")} (memory: ${MEMORY_PAIRS}). The key is looked for after each run and taken out of the keyring again.
 
 ${comparisonTable(["latchkey", "bcachefs"], [...timeRows(result, 0), peakRow(result)])}
 `;

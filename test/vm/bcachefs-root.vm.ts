@@ -9,6 +9,7 @@ import { type Files, overlay } from "./files.ts";
 import { guest } from "./guest/chroot.ts";
 import { type BcachefsImage, bcachefsImage, PASSPHRASE } from "./images.ts";
 import { buildInitrd, type InitrdOptions, smallMachineDrivers } from "./initrd.ts";
+import { expectChecked, installAndCheck } from "./install-and-check.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 import { describeFindings, findInMemory } from "./memory.ts";
 import { rootSays } from "./root-tree.ts";
@@ -187,12 +188,11 @@ vmCase("after a wrong and a right answer no copy of either is left in memory", a
   }
 });
 
-vmCase("an image made by `latchkey install dracut`, as its owner makes it, boots", async (name) => {
-  const image = await bcachefsImage(await guest("dracut"), { passphrase: PASSPHRASE });
-  const { kernelVersion: kernel } = await guest("dracut");
+vmCase("an image made by `latchkey install dracut` is found well by `latchkey check`, and boots", async (name) => {
+  const dracut = await guest("dracut");
+  const image = await bcachefsImage(dracut, { passphrase: PASSPHRASE });
   const initrd = {
-    // The guest of the tests comes without an image, so none is found by itself.
-    command: ["latchkey", "install", "dracut", "--kver", kernel, "--image", `/boot/initrd.img-${kernel}`],
+    command: installAndCheck(dracut.stack, dracut.kernelVersion),
     // As on a machine whose root is a virtio disk with a bcachefs: dracut asks this machine, which has none.
     system: {
       "/etc/dracut.conf.d/10-test.conf": `hostonly="no"\ncompress="zstd"\ndrivers+=" ${smallMachineDrivers.join(" ")} "\n`,
@@ -202,4 +202,5 @@ vmCase("an image made by `latchkey install dracut`, as its owner makes it, boots
   await machine.expect(QUESTION);
   await machine.sendLine(PASSPHRASE);
   expect(((await machine.realRoot()).report as Report).outcome).toBe("done");
+  expectChecked(await buildInitrd(dracut, { stack: "dracut", binary, ...initrd }), dracut.kernelVersion);
 });

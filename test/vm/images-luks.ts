@@ -25,6 +25,8 @@ export interface LuksOptions {
   readonly series?: number;
   /** In the LUKS2 headers. */
   readonly label?: string;
+  /** An LVM volume group of this name inside, with a logical volume "root" that holds the ext4. One member only. */
+  readonly volumeGroup?: string;
   readonly token?: TokenMaker;
 }
 
@@ -50,7 +52,7 @@ for applet in $(busybox --list); do
   [ "$applet" = busybox ] || [ "$applet" = init ] || ln -s busybox "tree/bin/$applet"
 done
 chown -R 0:0 tree
-uuid=$1; version=$2; label=$3; shift 3
+uuid=$1; version=$2; label=$3; group=$4; shift 4
 `;
 
 /**
@@ -73,6 +75,25 @@ done
 const EXT4 = `${TREE}
 truncate -s 96M member1.img
 mkfs.ext4 -q -F -d tree -U "$uuid" member1.img 60M
+${ENCRYPT}`;
+
+/**
+ * LVM writes its labels to block devices only, and needs no device mapper where nothing is activated. Its first logical volume
+ * begins where the first extent does, so that the filesystem can be made without it.
+ */
+const LVM = `${TREE}
+truncate -s 64M member1.img
+loop=$(losetup --find --show member1.img)
+trap 'losetup -d "$loop"' EXIT
+settings='global{activation=0 use_lvmpolld=0 event_activation=0} devices{use_devicesfile=0} backup{backup=0 archive=0}'
+lvm pvcreate -q -q --config "$settings" "$loop"
+lvm vgcreate -q -q --config "$settings" "$group" "$loop"
+lvm lvcreate -q -q --config "$settings" --activate n --zero n --wipesignatures n --extents 100%FREE --name root "$group"
+start=$(lvm pvs --config "$settings" --noheadings --nosuffix --units b --options pe_start "$loop" | tr -d ' ')
+losetup -d "$loop"
+trap - EXIT
+mkfs.ext4 -q -F -d tree -U "$uuid" -E "offset=$start" member1.img 56M
+truncate -s 96M member1.img
 ${ENCRYPT}`;
 
 /** mkfs.btrfs fills one device only (--rootdir): several are mounted, so the host's kernel needs btrfs and loop devices. */
@@ -100,18 +121,30 @@ ${ENCRYPT}`;
 
 /** An image with these properties, from the cache or made now (a second or two; with a token three more). */
 export async function luksImage(guest: Guest, options: LuksOptions = {}): Promise<LuksImage> {
-  const { passphrases = [PASSPHRASE], version = 2, series = 1, label = "", token } = options;
-  const kind = passphrases.length === 1 ? "ext4" : "btrfs";
+  const { passphrases = [PASSPHRASE], version = 2, series = 1, label = "", volumeGroup, token } = options;
+  const kind = volumeGroup !== undefined ? "lvm" : passphrases.length === 1 ? "ext4" : "btrfs";
   const uuid = `6c617463-6865-4b65-8000-0000000f5${series}${passphrases.length}0`;
   const uuids = passphrases.map(
     (_, index) => `6c617463-6865-4b65-8000-0000001f5${series}${passphrases.length}${index + 1}`,
   );
-  const script = kind === "ext4" ? EXT4 : BTRFS;
+  const script = { ext4: EXT4, lvm: LVM, btrfs: BTRFS }[kind];
   const maker = token?.by === "latchkey" ? { by: token.by, binary: contentHash(token.binary) } : token;
   const directory = await cached({
     kind: "images",
     name: `luks${version}-${kind}${token === undefined ? "" : `-${token.by}`}`,
-    inputs: { RECIPE, script, rootTree, guest: guest.key, passphrases, version, uuids, uuid, label, maker },
+    inputs: {
+      RECIPE,
+      script,
+      rootTree,
+      guest: guest.key,
+      passphrases,
+      version,
+      uuids,
+      uuid,
+      label,
+      volumeGroup,
+      maker,
+    },
     keep: 6,
     within: seconds(180),
     build: async (unfinished) => {
@@ -129,7 +162,7 @@ export async function luksImage(guest: Guest, options: LuksOptions = {}): Promis
         purpose: `making a LUKS${version} image with ${kind}`,
         within: seconds(120),
         exchange: unfinished,
-        arguments: [uuid, `${version}`, label, ...uuids],
+        arguments: [uuid, `${version}`, label, volumeGroup ?? "", ...uuids],
         log: join(unfinished, "make.log"),
       });
       const [key = ""] = keys;

@@ -2,17 +2,20 @@
 import { expect } from "bun:test";
 import { join } from "node:path";
 import type { Report } from "../../src/unlock/report.ts";
+import { startTangd } from "../unit/sources/clevis/tangd.ts";
 import { repository } from "./cache.ts";
 import { vmCase } from "./case.ts";
 import { damagedBinary, earlyScript, killInInitramfs } from "./fault.ts";
 import { type Files, overlay } from "./files.ts";
 import { guest } from "./guest/chroot.ts";
+import type { GuestName } from "./guest/packages.ts";
 import { type BcachefsImage, bcachefsImage, PASSPHRASE } from "./images.ts";
 import { type LuksImage, luksImage, type TokenMaker } from "./images-luks.ts";
-import { buildInitrd, type InitrdOptions } from "./initrd.ts";
+import { buildInitrd, type InitrdOptions, smallMachineDrivers } from "./initrd.ts";
+import { expectChecked, installAndCheck } from "./install-and-check.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 import { rootSays } from "./root-tree.ts";
-import { tpmState, tpmToken } from "./tokens.ts";
+import { tangKeys, tangToken, tpmState, tpmToken } from "./tokens.ts";
 
 type Differences = Partial<Omit<MachineOptions, "name" | "guest" | "initrd" | "overlays">>;
 
@@ -50,13 +53,14 @@ const withoutClevis = [
 ];
 
 interface Start extends Differences {
+  readonly guest?: GuestName;
   readonly files?: Files;
   readonly initrd?: Partial<InitrdOptions>;
 }
 
 async function start(name: string, image: BcachefsImage, differences: Start = {}): Promise<Machine> {
-  const { files = {}, initrd = {}, ...others } = differences;
-  const debian = await guest("initramfs-tools");
+  const { files = {}, initrd = {}, guest: guestName = "initramfs-tools", ...others } = differences;
+  const debian = await guest(guestName);
   return Machine.start({
     name,
     guest: debian,
@@ -263,22 +267,76 @@ vmCase("LUKS: crypttab's keyscript=latchkey gives cryptroot a proven key", async
   expect(openedBy(report)).toBe("prompt");
 });
 
-vmCase("an image made by `latchkey install`, as its owner makes it, boots", async (name) => {
-  const debian = await guest("initramfs-tools");
-  const image = await bcachefsImage(debian, { passphrase: PASSPHRASE });
-  const initrd = {
-    // The guest of the tests comes without an image, so none is found by itself.
-    command: [
-      "latchkey",
-      "install",
-      "--kver",
-      debian.kernelVersion,
-      "--image",
-      `/boot/initrd.img-${debian.kernelVersion}`,
-    ],
-  };
-  await using machine = await start(name, image, { initrd });
-  await machine.expect(QUESTION);
+vmCase(
+  "LUKS: a Tang server opens the root over a network that comes for it, and goes before the root runs",
+  async (name) => {
+    using tang = startTangd(tangKeys);
+    const anyTangToken = await Bun.file(join(repository, "test/fixtures/clevis/tokens/tang-a.jwe")).text();
+    await using machine = await startLuks(name, await luksRoot(), {
+      // The image is made with a token that needs what this one needs, so that it is the same at every run.
+      initrd: { config: { "cryptroot.jwe": anyTangToken } },
+      files: { "/etc/latchkey/cryptroot.jwe": await tangToken(PASSPHRASE, tang.port), ...patient },
+      // A network card.
+      guestPorts: [22],
+      atRoot: "shell",
+    });
+    const { mounts, report } = await machine.realRoot();
+    expect(mounts.join("\n")).toContain(CRYPTROOT);
+    expect(openedBy(report)).toBe("clevis");
+    expect(await machine.shell("ip -o link show up | grep -v ': lo:' | wc -l")).toBe("0\n");
+    expect(await machine.shell("ip -o address | grep -v ': lo ' | wc -l")).toBe("0\n");
+  },
+);
+
+/** A mirror of two disks that hold the same, made in the guest: this needs a kernel with md, and the disks go with the machine. */
+const mirrored: Files = earlyScript(
+  "vm-mirror",
+  `until [ -b /dev/vda ] && [ -b /dev/vdb ]; do sleep 0.1; done
+# The superblock of this version is at the end, so that what the disks hold stays where it is.
+mdadm --create /dev/md/vm --level=1 --raid-devices=2 --metadata=1.0 --assume-clean --run /dev/vda /dev/vdb
+mdadm --stop /dev/md/vm
+udevadm trigger --action=add --subsystem-match=block
+udevadm settle
+`,
+);
+
+vmCase("LUKS on RAID with LVM inside, as Debian's installer makes it, opens with one answer", async (name) => {
+  const debian = await guest("initramfs-tools-stacked");
+  const { members, uuid } = await luksImage(debian, { volumeGroup: "vm-vg" });
+  const [disk] = members;
+  if (!disk) throw new Error("an image has a disk");
+  await using machine = await startLuks(
+    name,
+    { uuid, members: [disk] },
+    {
+      guest: "initramfs-tools-stacked",
+      files: mirrored,
+      initrd: { drivers: [...smallMachineDrivers, "raid1"] },
+      disks: ["raid0", "raid1"].map((serial) => ({ file: disk.file, serial })),
+      commandLine: ["root=/dev/mapper/vm--vg-root"],
+    },
+  );
+  await machine.expect(/Passphrase for cryptroot \(LUKS2 on \/dev\/md/);
   await machine.sendLine(PASSPHRASE);
-  expect(((await machine.realRoot()).report as Report).outcome).toBe("done");
+  const { mounts, report } = await machine.realRoot();
+  expect(mounts.join("\n")).toContain("/dev/mapper/vm--vg-root / ext4");
+  expect(openedBy(report)).toBe("prompt");
+  expect(machine.console.text).not.toContain(LUKS_STOCK_QUESTION);
 });
+
+vmCase(
+  "an image made by `latchkey install`, as its owner makes it, is found well by `latchkey check`, and boots",
+  async (name) => {
+    const debian = await guest("initramfs-tools");
+    const image = await bcachefsImage(debian, { passphrase: PASSPHRASE });
+    const initrd = { command: installAndCheck(debian.stack, debian.kernelVersion) };
+    await using machine = await start(name, image, { initrd });
+    await machine.expect(QUESTION);
+    await machine.sendLine(PASSPHRASE);
+    expect(((await machine.realRoot()).report as Report).outcome).toBe("done");
+    expectChecked(
+      await buildInitrd(debian, { stack: "initramfs-tools", binary, absent: withoutClevis, ...initrd }),
+      debian.kernelVersion,
+    );
+  },
+);

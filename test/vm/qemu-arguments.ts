@@ -13,6 +13,16 @@ export interface Disk {
   readonly isKept?: boolean;
 }
 
+export interface NetworkOptions {
+  /** Where the ports of the host lead: an address of 10.0.2.0/24 that the guest gives itself. */
+  readonly guestAddress?: string;
+  /** A second card, before the other one, in a network of its own with a DHCP server: 10.0.3.0/24. */
+  readonly hasOtherCard?: boolean;
+}
+
+/** Of the card that `guestPorts` brings: udev names it after its place on the bus, 0x10. */
+export const CARD = "enp0s16";
+
 export interface HardwareOptions {
   readonly disks: readonly Disk[];
   readonly memoryMegabytes?: number;
@@ -22,6 +32,8 @@ export interface HardwareOptions {
    * percent whatever the host does, at two to three times the wall time.
    */
   readonly clock?: "host" | "instructions";
+  /** The network card that `guestPorts` brings, where it differs from one that asks for its address by DHCP. */
+  readonly network?: NetworkOptions;
   /** Added to the kernel command line; the last word on an option wins. */
   readonly commandLine?: readonly string[];
   /** What the tiny root does when it has said everything. */
@@ -73,7 +85,7 @@ export function qemuArguments(
     ...(usesUsb ? ["-device", "qemu-xhci,id=usb"] : []),
     ...disks.flatMap(diskArguments),
     ...(sockets.tpm === undefined ? [] : tpmArguments(sockets.tpm)),
-    ...(sockets.forwards === undefined ? [] : networkArguments(sockets.forwards)),
+    ...(sockets.forwards === undefined ? [] : networkArguments(sockets.forwards, options.network)),
   ];
 }
 
@@ -115,7 +127,14 @@ function tpmArguments(socket: string): readonly string[] {
   ];
 }
 
-function networkArguments(forwards: ReadonlyMap<number, number>): readonly string[] {
-  const rules = [...forwards].map(([guestPort, hostPort]) => `,hostfwd=tcp:127.0.0.1:${hostPort}-:${guestPort}`);
-  return ["-netdev", `user,id=net${rules.join("")}`, "-device", "virtio-net-pci,netdev=net,romfile="];
+function networkArguments(forwards: ReadonlyMap<number, number>, options: NetworkOptions = {}): readonly string[] {
+  const { guestAddress = "", hasOtherCard = false } = options;
+  const rules = [...forwards].map(
+    ([guestPort, hostPort]) => `,hostfwd=tcp:127.0.0.1:${hostPort}-${guestAddress}:${guestPort}`,
+  );
+  const other = ["-netdev", "user,id=other,net=10.0.3.0/24", "-device", "virtio-net-pci,netdev=other,romfile="];
+  return [
+    ...(hasOtherCard ? other : []),
+    ...["-netdev", `user,id=net${rules.join("")}`, "-device", "virtio-net-pci,netdev=net,addr=0x10,romfile="],
+  ];
 }

@@ -2,15 +2,13 @@
 import type { Files } from "./files.ts";
 import type { SshKeys } from "./ssh.ts";
 
-/** dracut brings every network driver there is into an image that is not hostonly; an owner's image has that of his card. */
-export const onlyVirtioNet: Files = {
-  "/etc/dracut.conf.d/20-vm-network.conf": `omit_drivers+=" ${[
-    ...["ethernet", "usb", "phy", "wan", "bonding", "team", "ipvlan", "macvlan", "vxlan", "hyperv", "thunderbolt"],
-    ...["mdio", "pcs", "vmxnet3", "fjes", "wireless", "xen-netback"],
-  ]
-    .map((name) => `.*/drivers/net/${name}/.*`)
-    .join(" ")} "\n`,
-};
+/**
+ * dracut brings every network driver there is into an image that is not hostonly; an owner's image has that of his card. Those that stay
+ * are directly in drivers/net, virtio_net among them.
+ */
+export const withoutOtherCards: readonly string[] = ["*", "*/*", "*/*/*", "*/*/*/*"].map(
+  (folders) => `/usr/lib/modules/*/kernel/drivers/net/${folders}/*.ko.xz`,
+);
 
 export type Server = "openssh" | "dropbear";
 

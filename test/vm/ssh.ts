@@ -65,6 +65,15 @@ export async function sshKeys(guest: Guest): Promise<SshKeys> {
   };
 }
 
+/** The key with which a server presents itself, and its fingerprint, as somebody sees who has never been there. */
+export async function scannedHostKey(port: number): Promise<Pick<SshKeys, "hostPublic" | "hostFingerprint">> {
+  const options = { purpose: "asking for a host key", within: seconds(60) };
+  const scanned = await run(["ssh-keyscan", "-t", "ed25519", "-T", "30", "-p", `${port}`, "127.0.0.1"], options);
+  const listed = await run(["ssh-keygen", "-l", "-f", "-"], { ...options, input: scanned });
+  const [, type, data] = scanned.trim().split(" ");
+  return { hostPublic: `${type} ${data}`, hostFingerprint: listed.split(" ")[1] ?? "" };
+}
+
 export interface SshOutcome {
   readonly status: number;
   readonly stdout: string;

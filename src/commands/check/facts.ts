@@ -15,8 +15,12 @@ export interface CheckFacts {
   /** Absent where there is none. */
   readonly crypttab?: Gathered<Crypttab>;
   readonly leftToSystem: readonly LeftToSystem[];
+  /** Keyscripts that crypttab names and that are not there to be run, by path. */
+  readonly missingKeyscripts: readonly string[];
   readonly readers: ReaderFacts;
   readonly volumes: readonly VolumeFacts[];
+  /** What lies below the root filesystem that runs now; absent where that cannot be told. */
+  readonly root?: RootFacts;
   /** Absent where they were not to be looked at. */
   readonly images?: Gathered<ImageFacts>;
   /** Absent where nobody answers from afar. */
@@ -38,6 +42,13 @@ export interface ReaderFacts {
   readonly latchkeyOpens: boolean;
 }
 
+export interface RootFacts {
+  /** Block devices by their names in /sys/class/block, from the mounted one down. */
+  readonly devices: ReadonlySet<string>;
+  /** Those of them that are LUKS mappings. */
+  readonly mappings: readonly { readonly name: string; readonly uuid: string }[];
+}
+
 export interface VolumeFacts {
   readonly volume: VolumePlan;
   readonly found: Gathered<FoundFacts>;
@@ -48,6 +59,9 @@ export interface VolumeFacts {
 export interface FoundFacts {
   readonly state: "closed" | "open" | "unencrypted" | "unprotected";
   readonly description: string;
+  /** As its header says; empty where there is none. */
+  readonly uuid: string;
+  readonly devices: readonly string[];
   /** Octets that one try of a passphrase takes. */
   readonly proofMemory: number | undefined;
   /** Octets that the machine has. */
@@ -71,6 +85,8 @@ export interface TokenState {
 export interface SeenDevice {
   readonly path: string;
   readonly isRemovable: boolean;
+  /** Is the key on it the configured one? Absent where that was not looked at: only root may, and only on a stick. */
+  readonly key?: Gathered<"right">;
 }
 
 export interface KeyFileState {
@@ -94,7 +110,12 @@ export interface KernelImage {
 }
 
 export type ImageContent =
-  | { readonly by: "looking"; readonly findings: readonly { level: "ok" | "note" | "failure"; text: string }[] }
+  | {
+      readonly by: "looking";
+      readonly findings: readonly { level: "ok" | "note" | "failure"; text: string }[];
+      /** What tells this image which volumes to open: its crypttab, and its kernel command line besides the machine's. */
+      readonly namesVolumes: string;
+    }
   /** It could not be unpacked: only the time tells. */
   | { readonly by: "time"; readonly why: string; readonly newer: readonly string[] };
 

@@ -1,5 +1,6 @@
 import { carriedFiles, installedKernels, PROGRAM } from "../../stacks/facts.ts";
 import { compareImage } from "../../stacks/image-audit.ts";
+import { auditDrivers } from "../../stacks/image-drivers.ts";
 import type { Machine } from "../../stacks/machine.ts";
 import { rootIsBcachefs } from "../../stacks/root-filesystem.ts";
 import type { Stack } from "../../stacks/stack.ts";
@@ -14,7 +15,11 @@ const IMAGE_LIMIT = 120_000;
 const MOST_IMAGES = 8;
 
 export interface ImageWishes {
+  /** Words of `latchkey image-needs`. */
+  readonly needs: ReadonlySet<string>;
   readonly keyFiles: readonly string[];
+  /** Other files that are wanted there: tokens, certificates, LUKS headers. */
+  readonly files: readonly string[];
   readonly hasRemote: boolean;
 }
 
@@ -66,7 +71,7 @@ async function lookInto(
   signal: AbortSignal,
 ): Promise<ImageContent> {
   // Unpacked by root alone: device nodes and owners are part of an image, and most images are root's to read.
-  if (!machine.isRoot) return { by: "time", why: "that takes root", newer: newerThan(machine, stack, image) };
+  if (!machine.isRoot) return { by: "time", why: "that takes root", newer: newerThan(machine, stack, image, wishes) };
   const { files } = machine;
   const folder = files.makeWorkFolder();
   // Whoever is not waited for any longer may not come to the end of this.
@@ -78,12 +83,16 @@ async function lookInto(
     const unpacked = await stack.unpack(machine, image, tree);
     if ("failure" in unpacked) {
       const why = `it could not be unpacked: ${unpacked.failure || "no reason given"}`;
-      return { by: "time", why, newer: newerThan(machine, stack, image) };
+      return { by: "time", why, newer: newerThan(machine, stack, image, wishes) };
     }
     const needsBcachefs = rootIsBcachefs(files);
     return {
       by: "looking",
-      findings: compareImage(machine, stack, unpacked.tree, { kernel, needsBcachefs, ...wishes }),
+      findings: [
+        ...compareImage(machine, stack, unpacked.tree, { kernel, needsBcachefs, ...wishes }),
+        ...auditDrivers(files, unpacked.tree, kernel, wishes.needs),
+      ],
+      namesVolumes: namesVolumes(files, stack, unpacked.tree),
     };
   } finally {
     signal.removeEventListener("abort", remove);
@@ -91,10 +100,23 @@ async function lookInto(
   }
 }
 
+/** @returns texts in which a volume that the image opens has its name or UUID */
+function namesVolumes(files: Machine["files"], stack: Stack, tree: string): string {
+  const folder = "/etc/cmdline.d";
+  const paths = [...stack.crypttabsInImage, ...files.list(tree + folder).map((name) => `${folder}/${name}`)];
+  return [...paths.map((path) => files.readText(tree + path)), files.readText("/proc/cmdline")].join("\n");
+}
+
 /** Files that an image is made from and that changed after it. */
-function newerThan({ files }: Machine, stack: Stack, image: string): readonly string[] {
+function newerThan({ files }: Machine, stack: Stack, image: string, wishes: ImageWishes): readonly string[] {
   const made = files.modified(image);
   if (made === undefined) throw new LatchkeyError("device/missing", `${image} does not exist`);
-  const parts = [...files.walk("/etc/latchkey"), PROGRAM, ...carriedFiles(stack).map(({ path }) => path)];
-  return parts.filter((path) => (files.modified(path) ?? 0) > made);
+  const parts = new Set([
+    ...files.walkThroughLinks("/etc/latchkey"),
+    ...wishes.keyFiles,
+    ...wishes.files,
+    PROGRAM,
+    ...carriedFiles(stack).map(({ path }) => path),
+  ]);
+  return [...parts].filter((path) => (files.modified(path) ?? 0) > made);
 }

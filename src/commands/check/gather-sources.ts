@@ -15,6 +15,8 @@ import { gathered, gatheredNow } from "./gathered.ts";
 const TOKENS_LIMIT = 60_000;
 /** Milliseconds until udev's links are read. */
 const STICK_LIMIT = 5_000;
+/** Milliseconds until a slow stick has given the largest key. */
+const STICK_KEY_LIMIT = 30_000;
 
 type ClevisPlan = Extract<SourcePlan, { readonly kind: "clevis" }>;
 
@@ -28,6 +30,8 @@ export interface SourceMeans {
   readToken(path: string): FoundToken;
   /** For the tokens of one source. */
   readiness(source: ClevisPlan): ReadinessMeans & AsyncDisposable;
+  /** Reads the key of a stick and compares it with its checksum; absent where nobody may. @throws LatchkeyError */
+  readonly proveStick?: (plan: UsbPlan, stick: Stick, signal: AbortSignal) => Promise<void>;
 }
 
 /** The machine's TPM and network for one source. */
@@ -82,22 +86,33 @@ async function gatherTokens(
   });
 }
 
-/** By udev's links alone: nothing is read from a stick here. */
+/** By udev's links; what is no stick is not read. */
 async function gatherStick(
-  { place }: UsbPlan,
-  { clock, devices, look }: SourceMeans,
+  plan: UsbPlan,
+  { clock, devices, look, proveStick }: SourceMeans,
   signal: AbortSignal,
 ): Promise<Gathered<SeenDevice | undefined>> {
+  const { place } = plan;
   const [tag, uuid] =
     place.by === "filesystem" ? (["UUID", place.uuid] as const) : (["PARTUUID", place.partuuid] as const);
-  return await gathered(`the stick ${uuid}`, STICK_LIMIT, clock, signal, async () => {
+  const found = await gathered(`the stick ${uuid}`, STICK_LIMIT, clock, signal, async () => {
     // vfat's UUIDs are links in upper case, all others in lower case.
     for (const value of new Set([uuid, uuid.toUpperCase(), uuid.toLowerCase()])) {
       const path = await devices.resolve({ by: "tag", tag, value });
-      if (path !== undefined) return { path, isRemovable: look(path)?.isRemovable ?? false };
+      if (path !== undefined) return { path, stick: look(path) };
     }
     return undefined;
   });
+  if ("error" in found) return found;
+  if (found.value === undefined) return { value: undefined };
+  const { path, stick } = found.value;
+  const seen = { path, isRemovable: stick?.isRemovable ?? false };
+  if (!stick || !proveStick || !(seen.isRemovable || plan.anyBus)) return { value: seen };
+  const key = await gathered(`the key on ${path}`, STICK_KEY_LIMIT, clock, signal, async (until) => {
+    await proveStick(plan, stick, until);
+    return "right" as const;
+  });
+  return { value: { ...seen, key } };
 }
 
 function gatherKeyFile({ path }: KeyFilePlan, { files }: SourceMeans): Gathered<KeyFileState> {

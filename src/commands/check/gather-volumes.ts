@@ -59,6 +59,6 @@ function foundFacts(one: Gathered<Looked | undefined>): Gathered<FoundFacts> {
   const looked = one.value;
   if (looked === undefined) return { error: new LatchkeyError("internal/defect", "nothing came of looking at it") };
   if ("error" in looked) return { error: looked.error };
-  const { state, description, proofMemory } = looked.found;
-  return { value: { state, description, proofMemory, memoryThere: totalmem() } };
+  const { state, description, uuid, devices, proofMemory } = looked.found;
+  return { value: { state, description, uuid, devices, proofMemory, memoryThere: totalmem() } };
 }

@@ -1,23 +1,30 @@
 import { existsSync } from "node:fs";
-import { parseCrypttab } from "../../config/crypttab.ts";
+import { type Crypttab, parseCrypttab } from "../../config/crypttab.ts";
 import { configurationFile, loadPlanWithProblems } from "../../config/load.ts";
 import { readTextFile } from "../../config/read-text.ts";
 import { readTokenFile } from "../../sources/clevis/token-file.ts";
+import { ChildKeyReader } from "../../sources/usb/child-reader.ts";
 import { SystemSticks } from "../../sources/usb/sticks.ts";
 import { stacks } from "../../stacks/choose-stack.ts";
+import type { Files } from "../../stacks/files.ts";
 import type { Stack } from "../../stacks/stack.ts";
 import { thisMachine } from "../../stacks/this-machine.ts";
+import { devicesBelow } from "../../system/below-mount.ts";
 import { SystemBlockDevices } from "../../system/block-devices.ts";
 import { monotonicClock } from "../../system/clock.ts";
 import { assembleProviders } from "../assemble.ts";
+import { filesForImage } from "../image-files.ts";
+import { imageNeeds } from "../image-needs.ts";
 import { keyFilesForImage } from "../key-file-needs.ts";
 import { lookAt } from "../look.ts";
 import type { CheckFacts, Gathered, ReaderFacts } from "./facts.ts";
 import { gatherImages, isNixos, stacksHere } from "./gather-images.ts";
 import { gatherRemote } from "./gather-remote.ts";
+import { gatherRoot } from "./gather-root.ts";
 import { readinessOf } from "./gather-sources.ts";
 import { gatherVolumes } from "./gather-volumes.ts";
 import { gathered, gatheredNow } from "./gathered.ts";
+import { proveStickKey } from "./prove-stick.ts";
 
 export interface Wanted {
   readonly configFile: string | undefined;
@@ -26,6 +33,8 @@ export interface Wanted {
 
 /** Milliseconds until it is known what builds initrds here. */
 const STACK_LIMIT = 10_000;
+/** Milliseconds until the headers of volumes have said which tokens they hold. */
+const NEEDS_LIMIT = 30_000;
 const CRYPTTAB = "/etc/crypttab";
 
 /** This machine, looked at for the next boot. */
@@ -44,7 +53,18 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
   const isNixosHere = here.length === 0 && isNixos(machine);
   const sticks = new SystemSticks();
   const providers = assembleProviders();
-  const wishes = { keyFiles: keyFilesForImage(plan), hasRemote: plan.remote !== undefined };
+  const needs = await gathered("what the initrd needs", NEEDS_LIMIT, clock, signal, async () =>
+    // A token that cannot be read is told of with its source.
+    imageNeeds(plan, () => undefined),
+  );
+  const wishes = {
+    needs: "value" in needs ? needs.value : new Set<string>(),
+    keyFiles: keyFilesForImage(plan),
+    files: filesForImage(plan),
+    hasRemote: plan.remote !== undefined,
+  };
+  const root = isNixosHere ? undefined : gatherRoot(devicesBelow("/"));
+  using reader = new ChildKeyReader();
   const [volumes, images] = await Promise.all([
     gatherVolumes(
       plan,
@@ -57,6 +77,7 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
         readiness: (source) => readinessOf(plan, source),
         providers,
         lookAt: (part) => lookAt(part, providers),
+        ...(machine.isRoot ? { proveStick: (usb, stick, until) => proveStickKey(usb, stick, reader, until) } : {}),
       },
       signal,
     ),
@@ -72,6 +93,8 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
     ...optional("crypttab", crypttab),
     leftToSystem: plan.leftToSystem,
     readers: readersOf(here),
+    missingKeyscripts: missingKeyscripts(machine.files, here, crypttab),
+    ...(root === undefined ? {} : { root }),
     volumes,
     ...("error" in found && withImages ? { images: found } : images === undefined ? {} : { images }),
     // NixOS has keys and server of its initrd in its own configuration.
@@ -79,6 +102,27 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
       ? {}
       : { remote: gatherRemote(machine, here[0]?.name ?? "dracut", plan.remote) }),
   };
+}
+
+/** Only Debian's scripts run keyscripts; a name without a slash is one of theirs, crypttab(5) there. */
+export function missingKeyscripts(
+  files: Files,
+  here: readonly Pick<Stack, "name">[],
+  crypttab: Gathered<Crypttab | undefined>,
+): readonly string[] {
+  if (!here.some(({ name }) => name === "initramfs-tools") || !("value" in crypttab)) return [];
+  const paths = (crypttab.value?.entries ?? []).flatMap(({ options }) =>
+    options.flatMap(({ name, value = "" }) => {
+      if (name !== "keyscript" || value === "") return [];
+      return [value.includes("/") ? value : `/lib/cryptsetup/scripts/${value}`];
+    }),
+  );
+  const canRun = (path: string): boolean => {
+    const facts = files.facts(path);
+    if (facts?.kind === "link") return files.realPath(path) !== undefined;
+    return facts?.kind === "file" && (facts.mode & 0o111) !== 0;
+  };
+  return [...new Set(paths)].filter((path) => !canRun(path));
 }
 
 /** dracut and NixOS have systemd in their initrds; in an initramfs of Debian's its own scripts read crypttab. */

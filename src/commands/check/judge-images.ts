@@ -1,10 +1,17 @@
-import type { Gathered, ImageFacts, KernelImage } from "./facts.ts";
+import { basename } from "node:path";
+import type { Gathered, ImageFacts, KernelImage, RootFacts, VolumeFacts } from "./facts.ts";
 import type { Finding } from "./findings.ts";
 
 const INSTALL = "run `latchkey install`";
 
+/** The machine as far as it says what an initrd has to open. */
+export interface WhatToOpen {
+  readonly volumes: readonly VolumeFacts[];
+  readonly root?: RootFacts;
+}
+
 /** Do the initrds that this machine boots have what is installed and configured now? */
-export function judgeImages(images: Gathered<ImageFacts> | undefined): readonly Finding[] {
+export function judgeImages(images: Gathered<ImageFacts> | undefined, machine: WhatToOpen): readonly Finding[] {
   if (images === undefined) return [];
   if ("error" in images) return [{ about: "image", severity: "warning", text: images.error.message }];
   const { stacks, isNixos, images: found } = images.value;
@@ -32,10 +39,13 @@ export function judgeImages(images: Gathered<ImageFacts> | undefined): readonly 
       },
     ];
   }
-  return found.flatMap(judgeImage);
+  return found.flatMap((image) => judgeImage(image, { ...machine, isDracut: stacks[0] === "dracut" }));
 }
 
-function judgeImage({ kernel, image, content }: KernelImage): readonly Finding[] {
+function judgeImage(
+  { kernel, image, content }: KernelImage,
+  machine: WhatToOpen & { readonly isDracut: boolean },
+): readonly Finding[] {
   const about = { about: "image" as const, of: kernel };
   if (image === undefined || content === undefined) {
     return [
@@ -50,15 +60,48 @@ function judgeImage({ kernel, image, content }: KernelImage): readonly Finding[]
   if (value.by === "time") return judgeTime(about, image, value);
   const failures = value.findings.filter(({ level }) => level === "failure");
   const notes = value.findings.filter(({ level }) => level === "note");
+  const unnamed = unnamedIn(value.namesVolumes, machine);
   return [
     ...failures.map(
       ({ text }): Finding => ({ ...about, severity: "problem", text: `${image}: ${text}`, hint: INSTALL }),
     ),
+    ...unnamed.map(
+      ({ volume: { name }, found }): Finding => ({
+        ...about,
+        severity: "problem",
+        text: `${image}: its crypttab has no ${name}, and so nothing opens it at boot`,
+        hint: machine.isDracut
+          ? `put rd.luks.uuid=${"value" in found ? found.value.uuid : "UUID"} on the kernel command line, or hostonly="yes" into /etc/dracut.conf.d and ${INSTALL}`
+          : `is its device in /etc/crypttab there now, by its UUID? then ${INSTALL}`,
+      }),
+    ),
     ...notes.map(({ text }): Finding => ({ ...about, severity: "warning", text: `${image}: ${text}` })),
-    ...(failures.length > 0
+    ...(failures.length + unnamed.length > 0
       ? []
-      : [{ ...about, severity: "ok" as const, text: `${image}: has this program, configuration and tokens` }]),
+      : [
+          {
+            ...about,
+            severity: "ok" as const,
+            text: `${image}: has this program, the configuration, tokens and drivers`,
+          },
+        ]),
   ];
+}
+
+/** What lies below the root, or asks for the initrd, and is in no text that tells an image what to open. */
+function unnamedIn(text: string, { volumes, root }: WhatToOpen): readonly VolumeFacts[] {
+  // Opens whatever LUKS there is, dracut.cmdline(7).
+  if (/(?:^|\s)rd\.auto(?:=1)?(?:\s|$)/.test(text)) return [];
+  return volumes.filter(({ volume, found }) => {
+    // What latchkey.toml names is in the image with it; what the kernel command line names needs no image.
+    if (volume.luks?.isNamedBySystem !== true || !volume.origin.file.endsWith("/crypttab")) return false;
+    const devices = "value" in found ? found.value.devices : [];
+    const isBelowRoot = devices.some((path) => root?.devices.has(basename(path)) === true);
+    if (volume.luks.isWantedInInitrd !== true && !isBelowRoot) return false;
+    const uuid = "value" in found ? found.value.uuid : "";
+    const names = text.split("\n").map((line) => line.trim().split(/\s+/, 1)[0]);
+    return !names.includes(volume.name) && (uuid === "" || !text.includes(uuid));
+  });
 }
 
 function judgeTime(

@@ -62,7 +62,7 @@ function judgeStick(plan: UsbPlan, seen: Gathered<SeenDevice | undefined>): Verd
   if (device === undefined) {
     return {
       severity: "ok",
-      text: `${name}: not plugged in now; UUID and SHA-256 are configured, and it is taken when it comes`,
+      text: `${name}: not plugged in now, so that its key was not looked at; it is taken when it comes`,
     };
   }
   if (!device.isRemovable && !plan.anyBus) {
@@ -72,7 +72,18 @@ function judgeStick(plan: UsbPlan, seen: Gathered<SeenDevice | undefined>): Verd
       hint: "if it is meant to be used (a card reader, say), set any_bus = true",
     };
   }
-  return { severity: "ok", text: `${name}: plugged in now, ${device.path}` };
+  const { key } = device;
+  if (key === undefined) {
+    return {
+      severity: "ok",
+      text: `${name}: plugged in now, ${device.path}; its key was not looked at: that takes root`,
+    };
+  }
+  if ("error" in key) return failed(name, "problem", key);
+  return {
+    severity: "ok",
+    text: `${name}: plugged in now, ${device.path}; its key has the SHA-256 of the configuration`,
+  };
 }
 
 function judgeKeyFile(path: string, file: Gathered<KeyFileState>): readonly Verdict[] {

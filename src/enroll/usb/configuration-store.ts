@@ -1,19 +1,6 @@
-import {
-  closeSync,
-  constants,
-  copyFileSync,
-  fchmodSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
-import { dirname } from "node:path";
+import { copyFileSync, lstatSync, readFileSync } from "node:fs";
 import { LatchkeyError } from "../../system/errors.ts";
+import { fileReason, writeWholeFile } from "../../system/whole-file.ts";
 
 /** Nothing in it is secret. */
 const NEW_FILE_MODE = 0o644;
@@ -33,7 +20,7 @@ export function readConfiguration(file: string): ConfigurationText {
     if (!found) return { text: "", isOurs: true };
     return { text: readFileSync(file, "utf8"), isOurs: found.isFile() };
   } catch (cause) {
-    throw new LatchkeyError("config/unreadable", `${file}: ${reasonOf(cause)}`, { cause });
+    throw new LatchkeyError("config/unreadable", `${file}: ${fileReason(cause)}`, { cause });
   }
 }
 
@@ -43,47 +30,13 @@ export function readConfiguration(file: string): ConfigurationText {
  * @throws LatchkeyError enroll/cannot-write
  */
 export function writeConfiguration(file: string, text: string): string | undefined {
-  const draft = `${file}.new`;
   try {
-    mkdirSync(dirname(file), { recursive: true });
     const before = lstatSync(file, { throwIfNoEntry: false });
     const old = before ? `${file}.old` : undefined;
     if (old !== undefined) copyFileSync(file, old);
-    rmSync(draft, { force: true });
-    writeWhole(draft, text, before ? before.mode & 0o777 : NEW_FILE_MODE);
-    renameSync(draft, file);
-    syncFolder(dirname(file));
+    writeWholeFile(file, new TextEncoder().encode(text), before ? before.mode & 0o777 : NEW_FILE_MODE);
     return old;
   } catch (cause) {
-    rmSync(draft, { force: true });
-    throw new LatchkeyError("enroll/cannot-write", `cannot write ${file}: ${reasonOf(cause)}`, { cause });
+    throw new LatchkeyError("enroll/cannot-write", `cannot write ${file}: ${fileReason(cause)}`, { cause });
   }
-}
-
-function writeWhole(path: string, text: string, mode: number): void {
-  const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
-  try {
-    fchmodSync(file, mode);
-    const bytes = new TextEncoder().encode(text);
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
-function syncFolder(path: string): void {
-  const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(folder); // the name, too, survives a power cut
-  } finally {
-    closeSync(folder);
-  }
-}
-
-function reasonOf(cause: unknown): string {
-  const { code } = cause as NodeJS.ErrnoException;
-  if (code === "EACCES" || code === "EPERM") return "permission denied";
-  if (code === "EROFS") return "the file system is read-only";
-  return code ?? "unknown error";
 }

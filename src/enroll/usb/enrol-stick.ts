@@ -1,7 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import type { JsonObject } from "../../jose/json.ts";
 import { sortedJson } from "../../jose/json.ts";
-import type { Luks2Device } from "../../providers/luks/luks2-device.ts";
 import { checksumOf, hasChecksum } from "../../sources/key-checksum.ts";
 import { decodeKey } from "../../sources/key-format.ts";
 import type { KeyReader } from "../../sources/usb/key-reader.ts";
@@ -9,7 +8,7 @@ import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import { SecretBytes } from "../../system/secret-bytes.ts";
 import type { Person } from "../person.ts";
 import { proveOn, type Target } from "../target.ts";
-import { type Undo, undoAll } from "../undo.ts";
+import { removalOfSlot, type Undo, undoAll } from "../undo.ts";
 import { addStick, type KnownVolume, type StickEntry, stickLine } from "./edit-configuration.ts";
 import type { FoundStick } from "./find-stick.ts";
 import { lineDiff } from "./line-diff.ts";
@@ -19,8 +18,6 @@ export const STICK_TOKEN = "latchkey-usb";
 
 /** Random octets of a new key: more than any cipher's key has. */
 const KEY_OCTETS = 64;
-
-const neverAborted = new AbortController().signal;
 
 /** The top folder of a stick, open for writing. */
 export interface StickFolder extends Disposable {
@@ -173,22 +170,23 @@ class Run implements Disposable {
     const edited = isOurs ? addStick(text, volume, entry) : undefined;
     const lines = [...this.#describeStick(), ""];
     if (edited === undefined) {
-      const words = `latchkey cannot edit ${configuration.file}; write there, under [volumes.${volume.name}]: sources = [… "usb" …] and usb = ${stickLine(entry)}`;
-      this.#means.note(words);
-      lines.push(words);
+      this.#means.note(
+        `latchkey cannot edit ${configuration.file}; write there, under [volumes.${volume.name}]: sources = [… "usb" …] and usb = ${stickLine(entry)}`,
+      );
     } else {
       lines.push(`${configuration.file}:`, ...lineDiff(text, edited));
     }
     if (target.kind === "bcachefs") {
-      const warning = `whoever has this stick has the passphrase of ${target.facts.name}, in clear; a bcachefs has only one`;
-      this.#means.note(warning);
-      lines.push("", warning);
+      this.#means.note(
+        `whoever has this stick has the passphrase of ${target.facts.name}, in clear; a bcachefs has only one`,
+      );
     }
     if (!person) {
       for (const line of lines) this.#means.say(`  ${line}`.trimEnd());
       return edited;
     }
-    if (await person.confirm(lines, `Write ${path} to ${stick.device}, and these lines?`, signal)) return edited;
+    const andLines = edited === undefined ? "" : `, and these lines to ${configuration.file}`;
+    if (await person.confirm(lines, `Write ${path} to ${stick.device}${andLines}?`, signal)) return edited;
     throw new LatchkeyError("enroll/not-confirmed", `${target.facts.name}: nothing was written`);
   }
 
@@ -266,25 +264,6 @@ class Run implements Disposable {
     await device.addToken(id, token);
     return slot;
   }
-}
-
-/** Somebody else's key may have come into the slot before ours: then there is nothing of ours to take out. */
-function removalOfSlot(device: Luks2Device, slot: number, key: SecretBytes, passphrase: SecretBytes): Undo {
-  return {
-    what: `take key slot ${slot} out of ${device.path}`,
-    command: `cryptsetup luksKillSlot ${device.path} ${slot}`,
-    run: async () => {
-      if (!(await device.metadata()).slots.has(slot)) return;
-      const isOurs = await device.prove(key, slot, neverAborted).then(
-        () => true,
-        (thrown: LatchkeyError) => {
-          if (thrown.code === "luks/wrong-passphrase") return false;
-          throw thrown;
-        },
-      );
-      if (isOurs) await device.removeSlot(slot, passphrase);
-    },
-  };
 }
 
 function randomKey(): SecretBytes {

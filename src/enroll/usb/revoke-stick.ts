@@ -80,7 +80,7 @@ async function markedSlots(target: Extract<Target, { kind: "luks2" }>, { uuid, p
 }
 
 async function agree(
-  { target, entry, person, configuration, signal }: RevokeMeans,
+  { target, entry, person, configuration, openFolder, signal }: RevokeMeans,
   text: string,
   edited: string | undefined,
   marked: readonly { readonly slots: readonly number[] }[],
@@ -89,8 +89,11 @@ async function agree(
   const slots = marked.flatMap((each) => each.slots);
   const lines = [
     ...(target.kind === "luks2" && slots.length > 0
-      ? [`${target.device.path}: key slot ${slots.join(", ")} goes`]
+      ? [`${target.device.path}: key slot ${slots.join(", ")} is taken out`]
       : []),
+    openFolder
+      ? `the stick: ${entry.path} is erased`
+      : `the stick: ${entry.path} stays on it, unless it is put in and named with --device`,
     ...(edited === undefined ? [] : [`${configuration.file}:`, ...lineDiff(text, edited)]),
   ];
   if (await person.confirm(lines, `Shut out the stick ${entry.uuid}?`, signal)) return;

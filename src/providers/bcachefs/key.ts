@@ -30,11 +30,15 @@ export function checkedParameters(crypt: CryptField, path: string): ScryptParame
     throw new LatchkeyError(
       "bcachefs/unsupported",
       `${path} asks for key derivation type ${crypt.kdfType}, only scrypt (0) is known`,
+      { hint: "a newer latchkey may know it; `bcachefs unlock` does without latchkey" },
     );
   }
   const { log2N, log2R, log2P } = crypt;
   const asked = `${path} asks for scrypt with N=2^${log2N} r=2^${log2R} p=2^${log2P}`;
-  if (log2N < 1) throw new LatchkeyError("bcachefs/kdf-out-of-bounds", `${asked}, which is no valid key derivation`);
+  const hint = "bcachefs itself writes N=2^14 r=2^3 p=2^4: the superblock was damaged or made to waste time";
+  if (log2N < 1) {
+    throw new LatchkeyError("bcachefs/kdf-out-of-bounds", `${asked}, which is no valid key derivation`, { hint });
+  }
   if (
     log2N > LIMIT.log2N ||
     log2P > LIMIT.log2P ||
@@ -42,7 +46,7 @@ export function checkedParameters(crypt: CryptField, path: string): ScryptParame
     log2N + log2R + log2P > LIMIT.log2Work
   ) {
     throw new LatchkeyError("bcachefs/kdf-out-of-bounds", `${asked}, which costs more than any real file system does`, {
-      hint: "bcachefs itself writes N=2^14 r=2^3 p=2^4: the superblock was damaged or made to waste time",
+      hint,
     });
   }
   return { log2N, log2R, log2P };

@@ -150,7 +150,9 @@ function hopeless(path: string, copies: readonly Copy[], layoutError: LatchkeyEr
   const unreadable = failures.find(({ error }) => error.code.startsWith("device/"));
   if (unreadable) return unreadable.error;
   if (layoutError && failures.every(({ error }) => error.code === "bcachefs/not-bcachefs")) {
-    return new LatchkeyError("bcachefs/not-bcachefs", `${path} holds no bcachefs superblock`);
+    return new LatchkeyError("bcachefs/not-bcachefs", `${path} holds no bcachefs superblock`, {
+      hint: "is it the device that was meant, and not formatted anew? `blkid` tells what it holds",
+    });
   }
   const bySentence = Map.groupBy(failures, ({ error }) => error.message);
   const reasons = [...bySentence].slice(0, REASONS_GIVEN).map(([message, those]) => {
@@ -163,5 +165,10 @@ function hopeless(path: string, copies: readonly Copy[], layoutError: LatchkeyEr
   return new LatchkeyError(
     isUnsupported ? "bcachefs/unsupported" : "bcachefs/superblock-damaged",
     `no usable bcachefs superblock on ${path}: ${reasons.join("; ")}`,
+    {
+      hint: isUnsupported
+        ? "a newer latchkey may know it; `bcachefs unlock` and `bcachefs mount` do without latchkey"
+        : "other members have copies of their own; newer bcachefs-tools make this one anew from a copy (`bcachefs recover-super`)",
+    },
   );
 }

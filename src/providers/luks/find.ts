@@ -107,6 +107,7 @@ export class LuksSearch {
       );
       return undefined;
     }
+    await this.#requireSize(device);
     const header = await this.#probe(headerPath);
     if (header) return { device, headerPath, header };
     throw new LatchkeyError("luks/header-damaged", `${this.#volume.name}: ${headerPath} holds no LUKS header`);
@@ -157,6 +158,13 @@ export class LuksSearch {
     // The members of a mirror look like the volume, which is the mirror; a volume that is open is held by its mapping.
     const free = found.filter(({ isHeld }) => !isHeld);
     return (free.length > 0 ? free : found).sort((a, b) => (a.device < b.device ? -1 : 1));
+  }
+
+  /** An array that does not run yet has a node already, and a header elsewhere would be proved before there is what to open. */
+  async #requireSize(path: string): Promise<void> {
+    await this.#prober.ask(path, async () => {
+      await using _ = await this.#devices.open(path);
+    });
   }
 
   async #probe(path: string): Promise<LuksHeader | undefined> {

@@ -23,7 +23,6 @@ const MAX_ANSWER_BYTES = 16 * 1024;
 
 /** Opens a token of pin tang: one McCallum-Relyea exchange with its server (clevis src/pins/tang/clevis-decrypt-tang). */
 export async function openTang(jwe: Jwe, pin: TangPin, context: OpenContext): Promise<SecretBytes> {
-  // Loaded here: node:crypto, which it needs, takes Bun most of what it takes to start, and a token for the TPM does without.
   const { BlindedExchange } = await import("../../jose/mccallum-relyea.ts");
   using exchange = new BlindedExchange(pin.serverKey, pin.clientKey);
   const { crv, kty, x, y } = ecPublicJwk(exchange.blinded);

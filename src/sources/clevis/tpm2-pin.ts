@@ -17,6 +17,8 @@ const WHAT = "the tpm2 pin";
 const MAX_PART_CHARACTERS = 2048;
 /** `sha256`, `ecc:aes256cfb`: algorithm strings are short. */
 const MAX_NAME_CHARACTERS = 64;
+/** All 24 PCRs with a comma and some spaces each. */
+const MAX_TEXT_CHARACTERS = 128;
 
 /** `clevis.tpm2` of a token's header, as clevis-encrypt-tpm2 writes it. The members with PCRs are there with a policy only. */
 export interface Tpm2PinHeader {
@@ -90,10 +92,11 @@ export function parsePcrIds(value: unknown, code: ErrorCode): readonly number[] 
     });
   }
   if (typeof value !== "string") throw fail(typeof value);
-  const text = value.replace(/\s/g, "");
+  if (value.length > MAX_TEXT_CHARACTERS) throw fail(value);
+  let text = "";
+  for (const character of value) text += character.trim();
   if (text === "") return [];
   if (text === "all") return Array.from({ length: PCR_COUNT }, (_, pcr) => pcr); // a word of tpm2-tools
-  if (text.length > MAX_NAME_CHARACTERS * 2) throw fail(text);
   const pcrs: number[] = [];
   for (const item of text.split(",")) pcrs.push(pcrNumber(item, fail));
   return pcrs;
@@ -101,7 +104,9 @@ export function parsePcrIds(value: unknown, code: ErrorCode): readonly number[] 
 
 function pcrNumber(text: string, fail: (text: string) => LatchkeyError): number {
   const digits = text.trim();
-  if (!/^\d{1,2}$/.test(digits) || Number(digits) >= PCR_COUNT) throw fail(text);
+  const isShort = digits.length === 1 || digits.length === 2;
+  const isNumber = isShort && [...digits].every((digit) => digit >= "0" && digit <= "9");
+  if (!isNumber || Number(digits) >= PCR_COUNT) throw fail(text);
   return Number(digits);
 }
 

@@ -58,6 +58,13 @@ export class Agent implements Disposable {
     void this.#run();
   }
 
+  /** Resolves when nobody is connected. */
+  async empty(): Promise<void> {
+    while (this.#sessions.size > 0 && !this.#stop.signal.aborted) {
+      await this.#parts.clock.sleep(LOOK_AT_DOOR_EVERY, this.#stop.signal);
+    }
+  }
+
   get sessions(): number {
     return this.#sessions.size;
   }
@@ -135,6 +142,8 @@ export class Agent implements Disposable {
     scrubSocketBuffers(secret.length);
     const verdict = await this.#parts.answer(session, secret);
     session.isBusy = false;
+    // First how things stand now: the question that follows the verdict is not to name what has just been opened.
+    if (!session.isClosed) session.send(stateFrame(this.#parts.state()));
     session.send(verdictFrame(verdict));
     this.changed();
   }

@@ -7,14 +7,17 @@ const MOST_ADDRESSES = 3;
 /** What networkInterfaces() of node:os gives. */
 export type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
 
+/** RFC 4291, section 2.5.6, and RFC 3927. A client has to name an interface of its own with one, and it is there before any other. */
+export const isLinkLocal = (address: string): boolean => /^(?:fe80:|169\.254\.)/i.test(address);
+
 /**
  * The addresses by which this machine may be reached, the best kind of them that there is: IPv4, which is there first and easier
- * to type; other global ones; link-local ones, for which a client has to name an interface of its own.
+ * to type; other global ones; link-local ones.
  */
 export function reachableAddresses(interfaces: Interfaces): readonly string[] {
   const all = Object.values(interfaces).flatMap((list) => list ?? []);
   const outside = all.filter(({ internal }) => !internal).map(({ address }) => address);
-  const global = outside.filter((address) => !/^(?:fe80:|169\.254\.)/i.test(address));
+  const global = outside.filter((address) => !isLinkLocal(address));
   const version4 = global.filter((address) => !address.includes(":"));
   return [...new Set([version4, global, outside].find((some) => some.length > 0) ?? [])];
 }

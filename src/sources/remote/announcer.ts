@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import type { Clock } from "../../system/clock.ts";
 import type { ImageFacts } from "../../system/remote-image.ts";
-import { announcement, type Interfaces, listensAt, reachableAddresses } from "./announcement.ts";
+import { announcement, type Interfaces, isLinkLocal, listensAt, reachableAddresses } from "./announcement.ts";
 
 export interface AnnouncerParts {
   readonly clock: Clock;
@@ -16,6 +16,8 @@ export interface AnnouncerParts {
 const LOOK_EVERY = 1000;
 /** Milliseconds after which the console is told that there is no way in from afar yet. */
 const TELL_TROUBLE_AFTER = 60_000;
+/** Milliseconds that a better address has to come, where there are none but link-local ones. */
+const PATIENCE = 15_000;
 /** Addresses that change all the time are not worth a console full of lines. */
 const MOST_LINES = 8;
 
@@ -26,7 +28,8 @@ export async function announceAddresses(parts: AnnouncerParts, signal: AbortSign
   let said = "";
   let isTroubleTold = false;
   for (let lines = 0; lines < MOST_LINES && !signal.aborted; ) {
-    const addresses = reachableAddresses(interfaces());
+    const found = reachableAddresses(interfaces());
+    const addresses = clock.now() - since < PATIENCE ? found.filter((address) => !isLinkLocal(address)) : found;
     const isListening = listensAt(facts.port, listening());
     const line = isListening && addresses.length > 0 ? announcement(facts, addresses) : said;
     if (line !== said) {

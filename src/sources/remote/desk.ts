@@ -19,6 +19,9 @@ export interface DeskParts {
   /** Debian's askpass, where systemd is not. */
   askpass(): AskpassQuestion | undefined;
   answerAskpass(secret: SecretBytes): boolean;
+  isAlive(processId: number): boolean;
+  /** The real root is mounted: the boot goes on, if nothing asks. */
+  rootIsMounted(): boolean;
   /** `latchkey boot` has done its work at this boot. */
   bootIsDone(): boolean;
 }
@@ -41,9 +44,16 @@ export type Asked =
 export type End =
   | { readonly kind: "open" }
   | { readonly kind: "left-closed"; readonly lines: readonly string[] }
-  /** Other programs' questions were answered, and nobody asks any more. */
+  /** Other programs' questions were answered, and nothing is asked any more. */
   | { readonly kind: "answered" }
   | { readonly kind: "nobody-asks" };
+
+/** Another program that was given an answer. */
+interface Asker {
+  readonly processId: number;
+  /** It makes the mapping itself, and lives until that is done. */
+  readonly makesMapping: boolean;
+}
 
 /** Milliseconds between two looks at the agent, at other programs' questions, and for an agent that is not there. */
 const LOOK_EVERY = 20;
@@ -70,7 +80,9 @@ export class Desk implements Disposable {
   #nextLook = 0;
   #others: readonly Asked[] = [];
   #quietSince: number;
-  #hasAnsweredOthers = false;
+  /** Those that were answered by this session, other than the agent. */
+  #answered: Asker[] = [];
+  #answeredAt = 0;
   readonly #putAlready = new Set<string>();
 
   constructor(parts: DeskParts) {
@@ -96,15 +108,29 @@ export class Desk implements Disposable {
 
   get end(): End | undefined {
     if (this.question) return undefined;
+    if (this.#client) return undefined;
     const quiet = this.#parts.clock.now() - this.#quietSince;
+    // Also after a farewell of the agent's: what systemd-cryptsetup was told may have been wrong.
+    if (this.#answered.length > 0) return this.othersAreContent ? { kind: "answered" } : undefined;
     if (this.#finished?.isOpen) return { kind: "open" };
     if (this.#finished) {
       return quiet >= WAIT_FOR_SYSTEM ? { kind: "left-closed", lines: this.#finished.lines } : undefined;
     }
-    if (this.#client) return undefined;
-    if (this.#hasAnsweredOthers) return quiet >= WAIT_FOR_REPEAT ? { kind: "answered" } : undefined;
     if (this.#parts.bootIsDone()) return { kind: "open" };
     return quiet >= WAIT_FOR_QUESTION ? { kind: "nobody-asks" } : undefined;
+  }
+
+  /**
+   * Programs do not say whether an answer was right: they ask again. But systemd-cryptsetup, which makes the mapping itself, has ended by
+   * then; of others the question alone has, and what they opened is mounted next. Otherwise time will tell.
+   */
+  get othersAreContent(): boolean {
+    // While the agent is there it is never quiet, but its question has nothing to do with theirs.
+    const since = this.#client ? this.#answeredAt : Math.max(this.#answeredAt, this.#quietSince);
+    if (this.#parts.clock.now() - since >= WAIT_FOR_REPEAT) return true;
+    return this.#answered.every(
+      ({ processId, makesMapping }) => !this.#parts.isAlive(processId) && (makesMapping || this.#parts.rootIsMounted()),
+    );
   }
 
   /** The first thing that `look` finds; undefined when the signal is aborted before. */
@@ -150,6 +176,8 @@ export class Desk implements Disposable {
       this.#client.turn();
       if (!this.#client.isOver && !this.#client.finished) return;
       this.#finished = this.#client.finished;
+      // What the system asks now is about to come.
+      if (!this.#finished?.isOpen) this.#answered = [];
       // At once: the agent waits a moment for its sessions to go.
       this.#client[Symbol.dispose]();
       this.#client = undefined;
@@ -179,7 +207,11 @@ export class Desk implements Disposable {
           key: question.file,
           subject: question.id || question.message,
           message: question.message || "Password",
-          answer: (secret) => this.#answered(question.file, this.#parts.answerForeign(question, secret)),
+          answer: (secret) => {
+            const makesMapping = question.id.startsWith("cryptsetup:");
+            const asker = { processId: question.processId, makesMapping };
+            return this.#noted(question.file, asker, this.#parts.answerForeign(question, secret));
+          },
         }),
       );
     const askpass = this.#client === undefined ? this.#parts.askpass() : undefined;
@@ -190,18 +222,23 @@ export class Desk implements Disposable {
         key,
         subject: askpass.message,
         message: askpass.message || "Password",
-        answer: (secret) => this.#answered(key, this.#parts.answerAskpass(secret)),
+        answer: (secret) => {
+          const asker = { processId: askpass.processId, makesMapping: false };
+          return this.#noted(key, asker, this.#parts.answerAskpass(secret));
+        },
       });
     }
     return questions.filter((question) => !this.#putAlready.has(question.key));
   }
 
   /** A question is not put twice: whoever does not like the answer asks anew. */
-  #answered(key: string, wasTaken: boolean): boolean {
+  #noted(key: string, asker: Asker, wasTaken: boolean): boolean {
     this.#putAlready.add(key);
     this.#others = this.#others.filter((other) => other.key !== key);
-    this.#hasAnsweredOthers ||= wasTaken;
-    return wasTaken;
+    if (!wasTaken) return false;
+    this.#answered.push(asker);
+    this.#answeredAt = this.#parts.clock.now();
+    return true;
   }
 
   [Symbol.dispose](): void {

@@ -56,6 +56,8 @@ export class RemoteSource implements Source {
   #isQuestionTime = false;
   #notes = 0;
   readonly #underWay = new Set<Promise<unknown>>();
+  readonly #doorStaysShut = Promise.withResolvers<void>();
+  #agent: Agent | undefined;
 
   constructor(settings: RemoteSettings) {
     this.volumes = settings.volumes;
@@ -71,6 +73,7 @@ export class RemoteSource implements Source {
       state: () => this.#state(context),
       answer: (session, secret) => this.#noted(this.#answer(session, secret, context)),
     });
+    this.#agent = agent;
     context.onChange(() => agent.changed());
     const time = start === "always" ? Promise.resolve() : context.questionTime;
     beforeAbort(time, context.signal)
@@ -82,12 +85,21 @@ export class RemoteSource implements Source {
     await agent.finish(outcomeOf(context.progress(), this.volumes));
   }
 
+  /** A person who has come is waited for. Who has no other way to ask waits for one, while the door is open. */
+  async deserted(isDeclined: boolean): Promise<void> {
+    if (!isDeclined) await this.#doorStaysShut.promise;
+    await this.#agent?.empty();
+  }
+
   async #begin(context: SourceContext, agent: Agent): Promise<void> {
     if (context.signal.aborted) return;
     this.#isQuestionTime = true;
     agent.changed();
     const trouble = await this.#settings.openDoor(context.signal);
-    if (trouble !== undefined) context.note(trouble);
+    if (trouble !== undefined) {
+      context.note(trouble);
+      this.#doorStaysShut.resolve();
+    }
     await this.#settings.announce(context.signal);
   }
 

@@ -118,21 +118,18 @@ class Run {
   async #readKey(seen: SeenStick): Promise<SecretBytes> {
     const { reader, stick: plan, format } = this.#settings;
     const { stick } = seen;
-    const place = placeOn(seen, plan);
     const pulled = new AbortController();
     this.#reading.set(stick.occurrence, pulled);
     let content: SecretBytes;
     try {
-      content = await reader.read(place, AbortSignal.any([this.#signal, pulled.signal]));
+      content = await readStickKey(seen, plan, reader, AbortSignal.any([this.#signal, pulled.signal]));
     } catch (thrown) {
       throw pulled.signal.aborted || (await this.#isGone(stick)) ? pulledOut(stick, thrown) : thrown;
     } finally {
       this.#reading.delete(stick.occurrence);
     }
     try {
-      const what = plan.place.by === "filesystem" ? `${plan.place.path} on ${stick.path}` : stick.path;
-      if (!hasChecksum(content, plan.sha256)) throw wrongChecksum(what);
-      return decodeKey(content, format, what);
+      return decodeKey(content, format, nameOfKey(seen, plan));
     } catch (thrown) {
       content[Symbol.dispose]();
       throw thrown;
@@ -165,6 +162,26 @@ class Run {
   get #volumes(): string {
     return this.#settings.volumes.join(", ");
   }
+}
+
+/**
+ * The key on a stick, proven to be the configured one; as it lies there. The caller takes over its scope.
+ * @throws LatchkeyError usb/checksum-mismatch, usb/ambiguous, key-file/…
+ */
+export async function readStickKey(
+  seen: SeenStick,
+  plan: UsbPlan,
+  reader: Pick<KeyReader, "read">,
+  signal: AbortSignal,
+): Promise<SecretBytes> {
+  const content = await reader.read(placeOn(seen, plan), signal);
+  if (hasChecksum(content, plan.sha256)) return content;
+  content[Symbol.dispose]();
+  throw wrongChecksum(nameOfKey(seen, plan));
+}
+
+function nameOfKey({ stick }: SeenStick, { place }: UsbPlan): string {
+  return place.by === "filesystem" ? `${place.path} on ${stick.path}` : stick.path;
 }
 
 function placeOn(seen: SeenStick, { place }: UsbPlan): KeyPlace {

@@ -1,3 +1,4 @@
+import degradedRules from "../../../initrd-hooks/dracut/65-latchkey.rules" with { type: "text" };
 import configuration from "../../../initrd-hooks/dracut/90-latchkey.conf" with { type: "text" };
 import cryptsetupDropIn from "../../../initrd-hooks/dracut/cryptsetup-latchkey.conf" with { type: "text" };
 import service from "../../../initrd-hooks/dracut/latchkey.service" with { type: "text" };
@@ -36,6 +37,7 @@ export const dracutFiles: readonly CarriedFile[] = [
   inModule("cryptsetup-latchkey.conf", cryptsetupDropIn, 0o644, [
     `${UNITS}/systemd-cryptsetup@.service.d/latchkey.conf`,
   ]),
+  inModule("65-latchkey.rules", degradedRules, 0o644, ["/usr/lib/udev/rules.d/65-latchkey.rules"]),
   inModule("latchkey-listening.sh", listeningScript, 0o755, ["/usr/lib/latchkey/listening"]),
   // In the image only where the source remote is configured: auditRemote() looks.
   ...dracutRemoteFiles.map(({ name, text, mode }) => inModule(name, text, mode, [])),

@@ -15,6 +15,7 @@ export const dracut: Stack = {
     compress: 'have images compressed more (compress="zstd -19" in /etc/dracut.conf.d)',
     tryOut: "`dracut --force /tmp/try.img` shows all of what dracut says",
   },
+  crypttabsInImage: ["/etc/crypttab"],
   complaints: /^dracut(?:\[[WEF]\])?: /,
   imageCandidates,
   isInstalled: async ({ run }) => (await run(["dracut", "--version"])).status === 0,

@@ -16,6 +16,7 @@ export const initramfsTools: Stack = {
     compress: "have images compressed more (COMPRESSLEVEL=19 in /etc/initramfs-tools/conf.d)",
     tryOut: "`mkinitramfs -v -o /tmp/try.img` shows all of what mkinitramfs does",
   },
+  crypttabsInImage: ["/cryptroot/crypttab"],
   complaints: /^(?:[EW]: |cryptsetup: )/,
   imageCandidates: (kernel) => [`/boot/initrd.img-${kernel}`],
   // Not by what it says: older ones have no --version.

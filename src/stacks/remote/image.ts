@@ -1,18 +1,19 @@
 import { join } from "node:path";
+import { addressForIpconfig } from "../../config/kernel-address.ts";
 import type { RemotePlan } from "../../config/plan.ts";
+import { remoteDefaults } from "../../config/toml-remote.ts";
 import { LatchkeyError } from "../../system/errors.ts";
 import { IMAGE_FACTS, printImageFacts } from "../../system/remote-image.ts";
 import type { Files } from "../files.ts";
-import { FORCED_COMMAND, rewriteAuthorizedKeys, type Server } from "./authorized-keys.ts";
+import { FORCED_COMMAND, type Server } from "./authorized-keys.ts";
 import { fingerprint, publicKeyOf } from "./host-key.ts";
 import { withLogin } from "./login-files.ts";
+import { readLoginKeys } from "./login-keys.ts";
 import {
   ADDRESS_FILE,
   ADOPTED_HOST_KEYS,
   ANSWER_SCRIPT,
   HOST_KEYS,
-  OWN_AUTHORIZED_KEYS,
-  ROOT_AUTHORIZED_KEYS,
   SERVER_SCRIPT,
   SSH_FOLDER,
   SSHD_CONFIG,
@@ -67,7 +68,7 @@ class Image {
 
   setUp(server: Server): RemoteImage {
     const { port, network } = this.#plan;
-    const { lines, warnings } = this.#authorizedKeys(server, undefined);
+    const { lines, warnings } = readLoginKeys(this.#files, server, undefined);
     const { home } = this.#writeLogin();
     const keys = `${lines.join("\n")}\n`;
     if (server === "openssh") {
@@ -80,7 +81,8 @@ class Image {
       this.#write(`${home}/.ssh/authorized_keys`, keys, 0o600);
     }
     this.#write(SERVER_SCRIPT, server === "openssh" ? opensshScript() : dropbearScript(port), 0o755);
-    if (network !== "dhcp") this.#write(ADDRESS_FILE, `${network}\n`, 0o644);
+    const address = this.#stack === "initramfs-tools" ? addressForIpconfig(network) : network;
+    if (network !== "dhcp") this.#write(ADDRESS_FILE, `${address}\n`, 0o644);
     this.#writeHostName();
     const hostKey = this.#hostKey(HOST_KEYS[server], HOST_KEYS[server]);
     this.#files.makeFolder(this.#at(SSH_FOLDER));
@@ -97,7 +99,7 @@ class Image {
       ?.split(":")[5];
     const path = `${home}/.ssh/authorized_keys`;
     const text = home === undefined ? undefined : this.#read(path);
-    const { lines, warnings } = this.#authorizedKeys("dropbear", text);
+    const { lines, warnings } = readLoginKeys(this.#files, "dropbear", text);
     this.#write(path, `${lines.join("\n")}\n`, 0o600);
     this.#write(
       ANSWER_SCRIPT,
@@ -116,38 +118,21 @@ class Image {
     if (hostKeys.length === 0) throw noHostKey("/etc/dropbear/initramfs/dropbear_ed25519_host_key");
     const facts = { server: "dropbear", port: adoptedPort(settings), fingerprints: hostKeys.map(fingerprint) } as const;
     this.#write(IMAGE_FACTS, printImageFacts(facts), 0o644);
-    return { programs: [], isAdopted: true, warnings };
+    return { programs: [], isAdopted: true, warnings: [...warnings, ...this.#unusedSettings(facts.port)] };
   }
 
-  /** @param adopted the keys that dropbear-initramfs has put into the image */
-  #authorizedKeys(
-    server: Server,
-    adopted: string | undefined,
-  ): { lines: readonly string[]; warnings: readonly string[] } {
-    const own = this.#files.readText(OWN_AUTHORIZED_KEYS);
-    const [file, text] =
-      own !== undefined
-        ? [OWN_AUTHORIZED_KEYS, own]
-        : adopted !== undefined
-          ? ["the authorized_keys of dropbear-initramfs", adopted]
-          : [ROOT_AUTHORIZED_KEYS, this.#files.readText(ROOT_AUTHORIZED_KEYS)];
-    const hint = `put a public key into ${OWN_AUTHORIZED_KEYS}`;
-    if (text === undefined) {
-      const where = `there is neither ${OWN_AUTHORIZED_KEYS} nor ${ROOT_AUTHORIZED_KEYS}`;
-      throw new LatchkeyError("remote/no-authorized-keys", `nobody could log in to the initrd: ${where}`, { hint });
-    }
-    // In the files for the initrd alone a command of its own is what the owner wanted there until now.
-    const { lines, warnings } = rewriteAuthorizedKeys(text, server, file !== ROOT_AUTHORIZED_KEYS);
-    const told = warnings.map((warning) => `${file}, ${warning}`);
-    if (lines.length > 0) return { lines, warnings: told };
-    const why = told.length > 0 ? ` (${told.join("; ")})` : "";
-    throw new LatchkeyError(
-      "remote/no-authorized-keys",
-      `nobody could log in to the initrd: ${file} has no key to use${why}`,
-      {
-        hint,
-      },
-    );
+  /** What the configuration says and dropbear-initramfs decides. */
+  #unusedSettings(usedPort: number): readonly string[] {
+    const { network, port } = this.#plan;
+    const says = "does not count: dropbear-initramfs is installed, and has";
+    return [
+      ...(network === "dhcp"
+        ? []
+        : [`[remote] network ${says} the address of ip= on the kernel command line or IP= in initramfs.conf`]),
+      ...(port === remoteDefaults.port || port === usedPort
+        ? []
+        : [`[remote] port ${says} port ${usedPort}, by its dropbear.conf`]),
+    ];
   }
 
   #hostKey(path: string, name: string): Uint8Array {

@@ -38,6 +38,9 @@ in
   "turned off on the kernel command line for good" = refusedWith
     "boot.kernelParams has rd.latchkey=0, which turns it off at every boot; set boot.initrd.latchkey.enable = false instead"
     (withRoot { boot.kernelParams = [ "rd.latchkey=0" ]; });
+  "turned off there by another word" = refusedWith
+    "boot.kernelParams has rd.latchkey=Off, which turns it off at every boot; set boot.initrd.latchkey.enable = false instead"
+    (withRoot { boot.kernelParams = [ "rd.latchkey=1" "rd.latchkey=Off" ]; });
   "a volume that the system does not know" = refusedWith
     "volumes.tank has no device, and the system names none for it (known are root); set volumes.tank.device"
     (withOptions { volumes.tank = { }; });

@@ -114,7 +114,12 @@ in
   "latchkey is gone before an emergency shell and before the real root" = has latchkey [
     "Conflicts=initrd-switch-root.target emergency.target shutdown.target"
   ];
-  "rd.latchkey=0 turns it off" = has latchkey [ "ConditionKernelCommandLine=!rd.latchkey=0" ];
+  "rd.latchkey=0 turns it off, by every word for it" = has latchkey [
+    "ConditionKernelCommandLine=!rd.latchkey=0"
+    "ConditionKernelCommandLine=!rd.latchkey=no"
+    "ConditionKernelCommandLine=!rd.latchkey=off"
+    "ConditionKernelCommandLine=!rd.latchkey=false"
+  ];
   "it runs in the initrd only" = has latchkey [ "ConditionPathExists=/etc/initrd-release" ];
   "a person may take hours" = has latchkey [ "TimeoutStartSec=infinity" ];
   "the mark of an earlier run goes first" = has latchkey [ "ExecStartPre=-/bin/rm -f /run/latchkey/finished" ];

@@ -1,10 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { answerFromInput } from "../../../src/commands/answer-input.ts";
-import { greeting, news, verdictLines } from "../../../src/commands/answer-screen.ts";
+import { elapsed, greeting, news, verdictLines } from "../../../src/commands/answer-screen.ts";
 import { answerOnTerminal } from "../../../src/commands/answer-terminal.ts";
 import { type State, stateOf } from "../../../src/sources/remote/messages.ts";
 import { ConsoleAsker } from "../../../src/system/ask-password/console-asker.ts";
-import { monotonicClock } from "../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
 import { Pty } from "../sources/prompt/pty.ts";
 import { Scene, secretOf } from "../sources/remote/scene.ts";
@@ -44,7 +43,9 @@ describe("on a terminal", () => {
     session.pty.type("good\r");
     expect(await session.end).toEqual({ kind: "open" });
     expect(session.said).toContain("right: root is open");
-    expect(session.said[0]).toMatch(/^latchkey on server1, 2026-11-22 12:00:00 UTC, [\d.]+ s after the start$/);
+    expect(session.said[0]).toMatch(
+      /^latchkey on server1, 2026-11-22 12:00:00 UTC, [\d.]+ (?:s|min|h \d+ min) after the start$/,
+    );
     expect(session.pty.seen()).not.toMatch(/bad|good/);
   });
 
@@ -60,6 +61,21 @@ describe("on a terminal", () => {
     await told(session.said, "right: root is open");
     scene.heart.opens("data");
     expect(await session.end).toEqual({ kind: "open" });
+  });
+
+  test("the next question is for what is left, and what this answer has opened is not told twice", async () => {
+    await using scene = new Scene({ root: "good", data: "other" });
+    using session = terminalSession(scene);
+    await session.pty.shows("Passphrase for root and data: ");
+    session.pty.type("good\r");
+    await session.pty.shows("Passphrase for data (disk of data): ");
+    expect(session.pty.seen().match(/Passphrase/g)?.length).toBe(2);
+    session.pty.type("other\r");
+    expect(await session.end).toEqual({ kind: "open" });
+    expect(session.said.filter((line) => line.includes("root"))).toEqual([
+      "  root  closed  disk of root",
+      "right: root is open",
+    ]);
   });
 
   test("the question comes when it is time to ask", async () => {
@@ -99,14 +115,14 @@ describe("on a terminal", () => {
     session.pty.type("b\r");
     await told(session.said, "passed on");
     expect(scene.foreignAnswers).toEqual(["cryptsetup:/dev/sdb b"]);
-    expect(await session.end).toEqual({ kind: "open" });
+    expect(await session.end).toEqual({ kind: "answered" });
   });
 });
 
 describe("from standard input", () => {
   async function script(scene: Scene, passphrase: string) {
     const said: string[] = [];
-    const parts = { desk: scene.desk(), clock: monotonicClock, say: (lines: readonly string[]) => said.push(...lines) };
+    const parts = { desk: scene.desk(), say: (lines: readonly string[]) => said.push(...lines) };
     try {
       await answerFromInput(secretOf(passphrase), parts, never);
       return { said, error: undefined };
@@ -160,11 +176,7 @@ describe("from standard input", () => {
         return true;
       },
     });
-    const answering = answerFromInput(
-      secretOf("bad"),
-      { desk, clock: monotonicClock, say: (l) => said.push(...l) },
-      never,
-    );
+    const answering = answerFromInput(secretOf("bad"), { desk, say: (l) => said.push(...l) }, never);
     expect(await answering.catch((thrown: unknown) => thrown)).toMatchObject({ code: "answer/wrong" });
   });
 });
@@ -215,6 +227,15 @@ describe("what a session shows", () => {
     };
     expect(news(state, later)).toEqual(["4.0 s  prompt  root: wrong passphrase", "data  open"]);
     expect(news(later, later)).toEqual([]);
+  });
+
+  test.each([
+    [2100, "2.1 s"],
+    [119_999, "120.0 s"],
+    [120_000, "2 min"],
+    [26_460_000, "7 h 21 min"],
+  ])("of %p milliseconds %p", (milliseconds, text) => {
+    expect(elapsed(milliseconds)).toBe(text);
   });
 
   test.each([

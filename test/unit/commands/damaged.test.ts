@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { type DamagedCase, manifest } from "../providers/bcachefs/fixtures.ts";
-import { keyLeft, type Outcome, removeKey, Sandbox, whyNoKeys, whyNoSandbox } from "./sandbox.ts";
+import { type Outcome, Sandbox, whyNoKeys, whyNoSandbox } from "./sandbox.ts";
 
 /** Bytes. Run from its sources; the compiled program takes less. */
 const MOST_MEMORY = 100e6;
@@ -26,11 +26,16 @@ kind = "bcachefs"
 device = "/run/disks/disk.img"
 `;
 
-async function run(fixture: DamagedCase, ...argv: readonly string[]): Promise<Outcome> {
-  using sandbox = new Sandbox();
+function machineWith(fixture: DamagedCase): Sandbox {
+  const sandbox = new Sandbox();
   sandbox.image(fixture.file, "disk.img");
   sandbox.file("passphrase", fixture.passphrase);
   sandbox.file("alone.toml", alone);
+  return sandbox;
+}
+
+async function run(fixture: DamagedCase, ...argv: readonly string[]): Promise<Outcome> {
+  using sandbox = machineWith(fixture);
   return await sandbox.run(argv);
 }
 
@@ -81,23 +86,18 @@ describe.skipIf(whyNoSandbox !== undefined)(`damaged images on the command line$
   test.skipIf(whyNoKeys !== undefined).each(opened)(
     `unlock opens $name: $reason${whyNoKeys === undefined ? "" : ` (skipped: ${whyNoKeys})`}`,
     async (fixture) => {
-      const uuid = fixture.external_uuid ?? "";
-      removeKey(uuid);
-      try {
-        const argv =
-          fixture.name === "stale-primary" ? ["unlock", "member", "--config", "alone.toml"] : ["unlock", "./disk.img"];
-        const outcome = await run(fixture, ...argv, "--passphrase-file", "passphrase");
-        expect(outcome).toMatchObject({
-          stdout: expect.stringContaining(" opened by passphrase file\n"),
-          // A member of two, on its own.
-          stderr: fixture.name === "stale-primary" ? expect.stringContaining("is not there") : "",
-          status: 0,
-        });
-        expect(outcome.peakMemory).toBeLessThan(MOST_MEMORY);
-        expect(keyLeft(uuid)).toBe(fixture.passphrase_key_hex);
-      } finally {
-        removeKey(uuid);
-      }
+      using sandbox = machineWith(fixture);
+      const argv =
+        fixture.name === "stale-primary" ? ["unlock", "member", "--config", "alone.toml"] : ["unlock", "./disk.img"];
+      const outcome = await sandbox.run([...argv, "--passphrase-file", "passphrase"]);
+      expect(outcome).toMatchObject({
+        stdout: expect.stringContaining(" opened by passphrase file\n"),
+        // A member of two, on its own.
+        stderr: fixture.name === "stale-primary" ? expect.stringContaining("is not there") : "",
+        status: 0,
+      });
+      expect(outcome.peakMemory).toBeLessThan(MOST_MEMORY);
+      expect(sandbox.keyLeft(fixture.external_uuid ?? "")).toBe(fixture.passphrase_key_hex);
     },
     60_000,
   );

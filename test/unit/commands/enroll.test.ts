@@ -59,7 +59,7 @@ describe.skipIf(whyNot !== undefined)(`latchkey enroll${skipped}`, () => {
       `prove what came out of it on bcachefs on ${DISKS}/default.img`,
       `write ${DISKS}/tokens/root.jwe`,
       "root: enrolled, and proved by opening it: tpm2: this machine's TPM, PCR 7 of bank sha256 with the values it is sealed to (key ecc, hash sha256)",
-      "next: latchkey install dracut, so that the token comes into the initrd",
+      "next: latchkey install, so that the token comes into the initrd",
     ]);
     expect(stdout).toContain("note: PCR 7 unless --pcrs says otherwise");
     expect(statSync(sandbox.path("tokens/root.jwe")).mode & 0o777).toBe(0o600);

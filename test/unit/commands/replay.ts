@@ -2,12 +2,11 @@ import { chmodSync, truncateSync, writeFileSync } from "node:fs";
 import { manifest } from "../providers/bcachefs/fixtures.ts";
 import { headerBytes } from "../providers/luks/fixtures.ts";
 import { Pty } from "../sources/prompt/pty.ts";
-import { type Outcome, removeKey, Sandbox } from "./sandbox.ts";
+import { type Outcome, Sandbox } from "./sandbox.ts";
 import type { CommandRecord, Transcript } from "./transcript.ts";
 
 interface Fixture {
   readonly file: string;
-  readonly uuid: string | undefined;
   readonly secrets: readonly (string | undefined)[];
 }
 
@@ -16,11 +15,11 @@ function fixtureOf(name: string): Fixture {
   for (const each of manifest.cases) {
     const device = each.devices.find((one) => one.name === name);
     const secrets = [each.passphrase, each.passphrase_key_hex, each.master_key_hex];
-    if (device) return { file: device.image, uuid: each.external_uuid, secrets };
+    if (device) return { file: device.image, secrets };
   }
   const damaged = manifest.damaged.find((each) => each.name === name);
   if (!damaged) throw new Error(`no fixture ${name}`);
-  return { file: damaged.file, uuid: damaged.external_uuid, secrets: [damaged.passphrase] };
+  return { file: damaged.file, secrets: [damaged.passphrase] };
 }
 
 /** Room for LUKS2's default header of 16 MiB, and some data. */
@@ -44,12 +43,11 @@ export interface Replayed extends Outcome {
   readonly leftTerminalAsItWas: boolean;
 }
 
-/** The machine of a transcript; on disposal no key of its images is left. */
+/** The machine of a transcript. */
 export class Replay implements Disposable {
   /** None of these may ever be printed. */
   readonly secrets: readonly string[];
   readonly #sandbox = new Sandbox();
-  readonly #uuids: readonly string[];
   readonly #asNobody: boolean;
 
   constructor({ images, luks, headers, files, unreadable, asNobody }: Transcript) {
@@ -64,8 +62,6 @@ export class Replay implements Disposable {
     for (const name of unreadable) chmodSync(this.#sandbox.path(name), 0o600);
     const secrets = fixtures.flatMap((fixture) => fixture.secrets).filter((secret) => secret !== undefined);
     this.secrets = luks.length > 0 ? [...secrets, luksPassphrase] : secrets;
-    this.#uuids = fixtures.flatMap(({ uuid }) => uuid ?? []);
-    this.#uuids.forEach(removeKey);
     this.#asNobody = asNobody;
   }
 
@@ -89,7 +85,6 @@ export class Replay implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#uuids.forEach(removeKey);
     this.#sandbox[Symbol.dispose]();
   }
 }

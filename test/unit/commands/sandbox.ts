@@ -12,10 +12,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { type KeyringName, kernelKeyring } from "../../../src/keyutils-ffi/keyring.ts";
+import { kernelKeyring } from "../../../src/keyutils-ffi/keyring.ts";
 import { SecretBytes } from "../../../src/system/secret-bytes.ts";
 import { fixtureBytes } from "../providers/bcachefs/fixtures.ts";
 import type { Pty } from "../sources/prompt/pty.ts";
+import { OwnKeyrings } from "./own-keyrings.ts";
 
 const root = join(import.meta.dir, "../../..");
 
@@ -65,9 +66,10 @@ export interface Outcome {
   readonly peakMemory: number;
 }
 
-/** Runs `latchkey` from its sources, in a mount namespace of its own. */
+/** Runs `latchkey` from its sources, in a mount namespace and with user keyrings of its own. */
 export class Sandbox implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "latchkey-command-"));
+  readonly #keyrings = new OwnKeyrings();
 
   constructor() {
     chmodSync(this.#folder, 0o711);
@@ -109,7 +111,7 @@ export class Sandbox implements Disposable {
     chmodSync(memory, 0o666);
     await using child = Bun.spawn(
       [
-        ...["unshare", "--mount", "sh", "-c", enterMachine, this.#folder],
+        ...this.#enter,
         ...(options.isReadSlowly === true ? throughSlowPipe : []),
         ...["setsid", "--wait", ...(terminal ? ["--ctty"] : [])],
         ...(options.asNobody === true ? toNobody : []),
@@ -130,20 +132,34 @@ export class Sandbox implements Disposable {
 
   /** Why it does not work here, if it does not. */
   whyNot(): string | undefined {
-    if (process.getuid?.() !== 0) return "it takes root to make a mount namespace";
-    const tried = Bun.spawnSync(["unshare", "--mount", "sh", "-c", enterMachine, this.#folder, "true"]);
+    const tried = Bun.spawnSync([...this.#enter, "true"]);
     return tried.success ? undefined : `no mount namespace: ${tried.stderr.toString().trim()}`;
   }
 
+  /** The key of a bcachefs that a command left in the user keyring, in hexadecimal digits. */
+  keyLeft(uuid: string): string | undefined {
+    return this.#keyrings.key(`bcachefs:${uuid}`);
+  }
+
+  get #enter(): readonly string[] {
+    return [...this.#keyrings.enter, "unshare", "--mount", "sh", "-c", enterMachine, this.#folder];
+  }
+
   [Symbol.dispose](): void {
+    this.#keyrings[Symbol.dispose]();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
 /** Why commands cannot be run in a sandbox here, if they cannot. */
 export const whyNoSandbox = ((): string | undefined => {
-  using sandbox = new Sandbox();
-  return sandbox.whyNot();
+  if (process.getuid?.() !== 0) return "it takes root to make a mount namespace";
+  try {
+    using sandbox = new Sandbox();
+    return sandbox.whyNot();
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown.message : "the kernel makes no user namespace";
+  }
 })();
 
 /** Why no key can be added to a keyring here, if none can: container runtimes forbid it. */
@@ -157,30 +173,3 @@ export const whyNoKeys = ((): string | undefined => {
     return thrown instanceof Error ? thrown.message : "the kernel refuses keys";
   }
 })();
-
-const places: readonly KeyringName[] = ["session", "user", "user_session"];
-
-/** The key a command left in this user's keyrings, in hexadecimal digits. */
-export function keyLeft(uuid: string): string | undefined {
-  for (const place of places) {
-    const serial = kernelKeyring.search(place, "user", `bcachefs:${uuid}`);
-    if (serial === undefined) continue;
-    using key = kernelKeyring.read(serial);
-    return key.bytes.toHex();
-  }
-  return undefined;
-}
-
-export function removeKey(uuid: string): void {
-  for (const place of places) {
-    const serial = kernelKeyring.search(place, "user", `bcachefs:${uuid}`);
-    // Found below a keyring that is linked there, perhaps.
-    for (const keyring of serial === undefined ? [] : places) {
-      try {
-        kernelKeyring.unlink(serial ?? 0, keyring);
-      } catch {
-        // It is in another one.
-      }
-    }
-  }
-}

@@ -137,10 +137,10 @@ describe("what is left to do", () => {
     ({ kind: facts.kind, facts, boundSlots }) as unknown as Target;
   using secret = secretOf("s");
   const enrolled = { token: parseToken(nullToken(secret)), openedHere: true, old: undefined };
-  const boot = { readsToken: true, opensLuks: true, usualToken: "/etc/latchkey/root.jwe" };
+  const boot = { readsToken: true, usualToken: "/etc/latchkey/root.jwe", isNixos: false };
 
   test("is an image with the token in it, and a configuration that names it", () => {
-    const install = "latchkey install dracut, so that the token comes into the initrd";
+    const install = "latchkey install, so that the token comes into the initrd";
     expect(nextSteps(target(bcachefs), enrolled, boot)).toEqual([install]);
     const unread = { ...boot, readsToken: false };
     expect(nextSteps(target(bcachefs), enrolled, unread)).toEqual([
@@ -151,9 +151,18 @@ describe("what is left to do", () => {
     expect(nextSteps(target(elsewhere), enrolled, unread)[0]).toContain('and clevis = { token = "/boot/root.jwe" }');
   });
 
-  test("is told truthfully for LUKS, whatever this version opens", () => {
-    expect(nextSteps(target(luks), enrolled, boot)[0]).toStartWith("latchkey install dracut");
-    expect(nextSteps(target(luks), enrolled, { ...boot, opensLuks: false })[0]).toContain("does not open LUKS at boot");
+  test("is an image for LUKS, too: what opens the token, a network perhaps, has to be in it", () => {
+    expect(nextSteps(target(luks), enrolled, boot)).toEqual([
+      "latchkey install, so that what opens the token comes into the initrd",
+    ]);
+  });
+
+  test("is on NixOS a line of the configuration, and a rebuild", () => {
+    const [bcachefsLine, rebuild] = nextSteps(target(bcachefs), enrolled, { ...boot, isNixos: true });
+    expect(bcachefsLine).toContain('boot.initrd.latchkey.volumes.root.clevis.token = "/etc/latchkey/root.jwe";');
+    expect(rebuild).toStartWith("nixos-rebuild boot");
+    const [luksLine] = nextSteps(target(luks), enrolled, { ...boot, isNixos: true });
+    expect(luksLine).toContain("boot.initrd.latchkey.volumes.data.clevis.inHeader = true;");
   });
 
   test("goes from the recovery key to the others, and to the installation password last", () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { OFF_WORDS, ON_WORDS } from "./off-words.ts";
 import { type ScriptRun, StubPrograms } from "./stub-programs.ts";
 
 const script = join(import.meta.dir, "../../../initrd-hooks/dracut/latchkey-fallback.sh");
@@ -92,6 +93,16 @@ describe("the question that follows when latchkey did not finish", () => {
   test("is asked when latchkey is switched off, for dracut has none of its own", async () => {
     const run = await fallback({ cmdline: "root=UUID=1 rd.latchkey=0", answers: ["secret words"] });
     expect(run.stderr).toContain("latchkey: switched off by rd.latchkey=0; asking for the passphrase");
+  });
+
+  test.each(OFF_WORDS)("is asked when latchkey is switched off with %s", async (word) => {
+    const run = await fallback({ cmdline: `root=UUID=1 rd.latchkey=${word} quiet`, answers: ["secret words"] });
+    expect(run.stderr).toContain("latchkey: switched off");
+  });
+
+  test.each(ON_WORDS)("names no switch for rd.latchkey=%s", async (word) => {
+    const run = await fallback({ cmdline: `rd.latchkey=${word} rd.latchkey.debug=0`, answers: ["secret words"] });
+    expect(run.stderr).not.toContain("switched off");
   });
 
   test("never puts the passphrase into an argument or on the console", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { StubPrograms } from "./stub-programs.ts";
 
@@ -24,7 +24,8 @@ do_strip=yes
 
 async function inModule(script: string, prepare: (stubs: StubPrograms) => void = () => undefined) {
   using stubs = new StubPrograms();
-  for (const name of ["mkdir", "cp", "chmod", "find", "sha256sum"]) stubs.add(name, `exec /usr/bin/${name} "$@"`);
+  for (const name of ["mkdir", "cp", "chmod", "find", "sha256sum", "grep"])
+    stubs.add(name, `exec /usr/bin/${name} "$@"`);
   stubs.put("main.sh", `${STUB_DRACUT}\n. ${setup}\n${script}\n`);
   prepare(stubs);
   const folders = { initdir: join(stubs.folder, "image"), dracutsysrootdir: join(stubs.folder, "system") };
@@ -150,6 +151,40 @@ describe("the dracut module", () => {
     ]);
   });
 
+  test("brings tokens, certificates and headers from wherever they lie, and shouts about none of them", async () => {
+    const run = await inModule("install", (stubs) => {
+      system("latchkey 1 (build x)")(stubs);
+      const program = `case $2 in
+--files) printf '%s\\n' /root/x.jwe /boot/data.hdr /gone.jwe /etc/latchkey/odd.key ;;
+--key-files) ;;
+*) echo "latchkey 1 (build x)" ;;
+esac`;
+      stubs.put("system/usr/bin/latchkey", `#!/bin/sh\n${program}\n`);
+      for (const folder of ["root", "boot"]) mkdirSync(join(stubs.folder, "system", folder));
+      for (const file of ["root/x.jwe", "boot/data.hdr", "etc/latchkey/odd.key"]) stubs.put(`system/${file}`, "");
+    });
+    for (const file of ["/root/x.jwe", "/boot/data.hdr", "/etc/latchkey/odd.key"]) {
+      expect(run.lines).toContain(`inst_simple ${file}`);
+    }
+    expect(run.lines.filter((line) => line.startsWith("dwarn"))).toEqual([
+      "dwarn latchkey: /gone.jwe is wanted in this image, and is not here.",
+      "dwarn latchkey: left /etc/latchkey/root.key out: a key does not belong in an image that anyone with the disk can read.",
+    ]);
+  });
+
+  test("brings a configuration that is a link, or lies behind one", async () => {
+    const run = await inModule("install", (stubs) => {
+      system("latchkey 1 (build x)")(stubs);
+      const [etc, kept] = [join(stubs.folder, "system/etc"), join(stubs.folder, "system/kept")];
+      renameSync(join(etc, "latchkey"), kept);
+      symlinkSync(kept, join(etc, "latchkey"));
+      stubs.put("system/elsewhere.jwe", "");
+      symlinkSync("../elsewhere.jwe", join(kept, "root.jwe"));
+    });
+    const copied = run.lines.filter((line) => line.startsWith("inst_simple /etc/"));
+    expect(copied.sort()).toEqual(["inst_simple /etc/latchkey/latchkey.toml", "inst_simple /etc/latchkey/root.jwe"]);
+  });
+
   test("says so when the kernel has no bcachefs and the root is one", async () => {
     const run = await inModule("installkernel", (stubs) => {
       stubs.add("findmnt", "echo bcachefs");
@@ -209,6 +244,8 @@ case $1 in
 esac
 `,
     );
+    for (const name of ["passwd", "group"])
+      stubs.put(`system/etc/${name}`, "systemd-network:x:998:998::/:/usr/sbin/nologin\n");
     Bun.spawnSync(["/bin/chmod", "755", `${stubs.folder}/system/usr/bin/latchkey`]);
   };
   const networkd = 'dracut_module_included() { [[ "$1" == systemd-networkd ]]; }';
@@ -232,6 +269,29 @@ esac
     expect(run.lines.filter((line) => line.startsWith("systemctl") && /sshd|network/.test(line))).toEqual([]);
   });
 
+  test("brings systemd-networkd by itself where no network of dracut's is in the image, and starts none of it", async () => {
+    const run = await inModule(
+      "dracut_module_included() { false; }; module_check() { return 255; }; mkdir -p $initdir/etc; install; read -r line < $initdir/etc/passwd; echo its user: $line",
+      withRemote("echo program /usr/sbin/dropbear"),
+    );
+    expect(run.status).toBe(0);
+    expect(run.lines.join("\n")).toContain(
+      "systemd-network-generator /usr/lib/systemd/system/systemd-networkd.service",
+    );
+    expect(run.lines.filter((line) => line.startsWith("systemctl") && /sshd|network/.test(line))).toEqual([]);
+    expect(run.lines.join("\n")).not.toContain("neednet");
+    expect(run.lines).toContain("its user: systemd-network:x:998:998::/:/usr/sbin/nologin");
+  });
+
+  test("says that the network comes with every boot where another program than systemd-networkd brings it", async () => {
+    const run = await inModule(
+      'dracut_module_included() { [[ "$1" == network-manager ]]; }; install',
+      withRemote("echo program /usr/sbin/dropbear"),
+    );
+    expect(run.status).toBe(0);
+    expect(run.lines.join("\n")).toContain("dwarn latchkey: not systemd-networkd but another program");
+  });
+
   test("brings no SSH server where the source remote is not configured", async () => {
     const run = await inModule(`${networkd}; install`, system("latchkey 1 (build x)"));
     expect(run.lines.filter((line) => /sshd|networkd/.test(line))).toEqual([]);
@@ -252,14 +312,16 @@ esac
     expect(run.lines).not.toContain("not reached");
   });
 
-  test("wants systemd-networkd for the SSH server, and what dracut has where that is not to be had", async () => {
-    const modules = (works: string) =>
-      `module_check() { [[ " ${works} " == *" $1 "* ]] && return 255; return 1; }; depends`;
-    const wanted = async (works: string) => {
-      const run = await inModule(modules(works), withRemote(""));
-      return run.lines.filter((line) => ["network", "systemd-networkd"].includes(line));
+  test("wants the drivers for its own systemd-networkd, and what dracut has where that is not to be had", async () => {
+    const modules = (works: string, binaries: string) =>
+      `module_check() { [[ " ${works} " == *" $1 "* ]] && return 255; return 1; }
+       require_binaries() { ${binaries}; }; depends`;
+    const wanted = async (works: string, binaries = "true") => {
+      const run = await inModule(modules(works, binaries), withRemote(""));
+      return run.lines.filter((line) => /network/.test(line) && !line.includes(" "));
     };
-    expect(await wanted("systemd-networkd network network-manager")).toEqual(["systemd-networkd"]);
+    expect(await wanted("kernel-network-modules network network-manager")).toEqual(["kernel-network-modules"]);
+    expect(await wanted("kernel-network-modules network network-manager", "false")).toEqual(["network"]);
     expect(await wanted("network network-manager")).toEqual(["network"]);
     expect(await wanted("network")).toEqual([]);
   });

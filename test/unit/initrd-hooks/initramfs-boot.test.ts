@@ -1,12 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { processIsAlive } from "../../../src/system/ask-password/foreign-questions.ts";
 import { InitramfsScene, UUID } from "./initramfs-scene.ts";
+import { OFF_WORDS, ON_WORDS } from "./off-words.ts";
 
 const TOP = "/scripts/local-top/latchkey";
 const BLOCK = "/scripts/local-block/00-latchkey";
 const PREMOUNT = "/scripts/local-premount/latchkey";
 const BOTTOM = "/scripts/local-bottom/latchkey";
 const REASON = "system: bcachefs on /dev/vda is not encrypted: refused";
+const DOWN = ["ip addr flush dev eth0", "ip link set dev eth0 down"];
 const KEY = `1a2b I--Q--- 1 perm 3f010000 0 0 user      bcachefs:${UUID}: 32\n`;
 
 describe("local-top", () => {
@@ -41,6 +44,21 @@ describe("local-top", () => {
     expect(run.stderr).toContain("latchkey: switched off by rd.latchkey=0");
   });
 
+  test.each(OFF_WORDS)("leaves it with rd.latchkey=%s", async (word) => {
+    using scene = new InitramfsScene();
+    scene.put("/proc/cmdline", `rd.latchkey=${word}\n`);
+    expect(await scene.run(TOP)).toMatchObject({ status: 0, calls: [] });
+  });
+
+  test.each(ON_WORDS)("does not leave it with rd.latchkey=%s", async (word) => {
+    using scene = new InitramfsScene();
+    scene.put("/proc/cmdline", `rd.latchkey=${word} rd.latchkey.debug=0\n`);
+    scene.program("exit 0");
+    const run = await scene.run(TOP);
+    expect(run.stderr).not.toContain("switched off");
+    expect(run.calls.join("\n")).toContain("latchkey boot");
+  });
+
   test.each([0, 1, 2, 3, 4, 64, 78])("goes on whatever latchkey's end is: %d", async (status) => {
     using scene = new InitramfsScene();
     scene.program(`exit ${status}`);
@@ -60,15 +78,42 @@ describe("local-top", () => {
     expect(run.status).toBe(0);
   });
 
-  test("brings the network up beside latchkey where a token wants it, unless dropbear does", async () => {
+  test("brings the network up beside latchkey where a token wants it, at the address that is configured", async () => {
     using scene = new InitramfsScene();
     scene.put("/usr/lib/latchkey/needs", "luks network\n");
+    scene.put("/usr/lib/latchkey/remote-ip", "ip=192.0.2.7::192.0.2.1:255.255.255.0\n");
     expect((await scene.run(TOP)).calls.toSorted()).toEqual([
-      "configure_networking",
+      "configure_networking 192.0.2.7::192.0.2.1:255.255.255.0",
       "latchkey boot --device-timeout 10s",
     ]);
-    scene.put("/scripts/init-premount/dropbear", "");
-    expect((await scene.run(TOP)).calls.filter((call) => call === "configure_networking")).toHaveLength(1);
+    scene.remove("/run/latchkey/network");
+    expect((await scene.run(TOP, { IP: "dhcp" })).calls).toContain("configure_networking dhcp");
+  });
+
+  test.each<[string, (scene: InitramfsScene) => void]>([
+    ["no token wants one", (scene) => scene.put("/usr/lib/latchkey/needs", "luks tpm\n")],
+    ["dropbear brings it up", (scene) => scene.put("/scripts/init-premount/dropbear", "")],
+    ["iscsi has brought it up", (scene) => scene.put("/run/net-eth0.conf", "DEVICE=eth0\n")],
+    ["latchkey has brought it up at an earlier look", (scene) => scene.put("/run/latchkey/network/pid", "4194305\n")],
+  ])("leaves the network alone where %s", async (_, change) => {
+    using scene = new InitramfsScene();
+    scene.put("/usr/lib/latchkey/needs", "network\n");
+    change(scene);
+    expect((await scene.run(TOP)).calls).toEqual(["latchkey boot --device-timeout 10s"]);
+  });
+
+  test("waits for no network, which is given up when the root is there", async () => {
+    using scene = new InitramfsScene();
+    scene.put("/usr/lib/latchkey/needs", "network\n");
+    // Opened for reading, a FIFO waits for a writer: for a network that never comes.
+    expect(Bun.spawnSync(["mkfifo", scene.at("/run/never")]).exitCode).toBe(0);
+    scene.put("/scripts/functions", `configure_networking() { read -r _ < ${scene.at("/run/never")}; }\n`);
+    expect((await scene.run(TOP)).calls).toContain("latchkey boot --device-timeout 10s");
+    const waiting = Number(readFileSync(scene.at("/run/latchkey/network/pid"), "utf8"));
+    expect(processIsAlive(waiting)).toBe(true);
+    expect((await scene.run(BOTTOM)).calls.slice(1)).toEqual(DOWN);
+    // Dead at once, and gone when whoever has inherited it has looked.
+    while (processIsAlive(waiting)) await Bun.sleep(10);
   });
 
   test("wants to come after all others but cryptroot", async () => {
@@ -197,14 +242,26 @@ describe("local-bottom", () => {
     expect((await scene.run(BOTTOM)).calls).toHaveLength(1);
   });
 
-  test("takes down the network that was brought up for latchkey, and no other", async () => {
+  test.each<[string, Readonly<Record<string, string>>, readonly string[]]>([
+    ["takes down the network that was brought up for latchkey", { IP: "" }, DOWN],
+    ["leaves one on that the kernel command line wants", { IP: "dhcp" }, []],
+  ])("%s", async (_, environment, calls) => {
     using scene = new InitramfsScene();
     scene.put("/run/net-eth0.conf", "DEVICE=eth0\n");
-    expect((await scene.run(BOTTOM)).calls).toEqual([]);
-    scene.put("/run/latchkey-network", "");
-    expect((await scene.run(BOTTOM, { IP: "dhcp" })).calls).toEqual([]);
-    scene.put("/run/latchkey-network", "");
-    expect((await scene.run(BOTTOM)).calls).toEqual(["ip addr flush dev eth0", "ip link set dev eth0 down"]);
-    expect(existsSync(scene.at("/run/net-eth0.conf"))).toBe(false);
+    scene.put("/run/latchkey/network/pid", "4194305\n");
+    expect((await scene.run(BOTTOM, environment)).calls).toEqual([...calls]);
+    expect(existsSync(scene.at("/run/net-eth0.conf"))).toBe(calls.length === 0);
+    expect(existsSync(scene.at("/run/latchkey/network"))).toBe(false);
   });
+
+  test.each(["/run/net-eth0.conf", "/run/latchkey-remote/pid"])(
+    "leaves the network of somebody else alone: %s",
+    async (file) => {
+      using scene = new InitramfsScene();
+      scene.put(file, "");
+      if (file !== "/run/net-eth0.conf") scene.put("/run/latchkey/network/pid", "4194305\n");
+      expect((await scene.run(BOTTOM)).calls).toEqual([]);
+      expect(existsSync(scene.at(file))).toBe(true);
+    },
+  );
 });

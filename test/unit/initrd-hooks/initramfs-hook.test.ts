@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync } from "node:fs";
 import { InitramfsScene, VERSION } from "./initramfs-scene.ts";
 
 /** The functions of initramfs-tools as far as the hook uses them, each of which says that it was called. */
@@ -93,6 +93,35 @@ describe("the build hook", () => {
     expect(run.stderr).toContain("ANYONE WHO READS /boot CAN OPEN THE DISK");
     expect(run.stderr).not.toContain("left");
     expect(scene.inTree("/etc/latchkey/root.key")).toBe("a key");
+  });
+
+  test("brings tokens, certificates and headers from wherever they lie, and shouts about none of them", async () => {
+    using scene = new BuildScene();
+    const [token, header, gone] = [scene.at("/root/x.jwe"), scene.at("/boot/data.hdr"), scene.at("/gone.jwe")];
+    scene.put("/root/x.jwe", "a token");
+    scene.put("/boot/data.hdr", "a header");
+    scene.put(
+      "/usr/bin/latchkey",
+      `#!/bin/sh\n[ "$1" = --version ] && echo "${VERSION}"\n[ "$2" = --files ] && printf '%s\\n' ${token} ${header} ${gone}\nexit 0\n`,
+      0o755,
+    );
+    const run = await scene.build();
+    expect(run.status).toBe(0);
+    expect([scene.inTree("/root/x.jwe"), scene.inTree("/boot/data.hdr")]).toEqual(["a token", "a header"]);
+    expect(run.stderr).not.toContain("ANYONE WHO READS");
+    expect(run.stderr).toContain("W: latchkey: /gone.jwe is wanted in this image, and is not here.");
+  });
+
+  test("brings a configuration that is a link, or lies behind one", async () => {
+    using scene = new BuildScene();
+    renameSync(scene.at("/etc/latchkey"), scene.at("/kept"));
+    scene.link("/etc/latchkey", scene.at("/kept"));
+    scene.put("/elsewhere.jwe", "a token");
+    scene.link("/kept/root.jwe", "../elsewhere.jwe");
+    expect((await scene.build()).status).toBe(0);
+    expect(scene.inTree("/etc/latchkey/latchkey.toml")).toBe("prompt_after = '2s'\n");
+    expect(scene.inTree("/etc/latchkey/root.jwe")).toBe("a token");
+    expect(scene.inTree("/etc/latchkey/root.key")).toBeUndefined();
   });
 
   test.each<[string, string, string, string]>([

@@ -30,10 +30,12 @@ export class InitramfsScene implements Disposable {
       "/scripts/functions",
       `resolve_device() { case $1 in UUID=*) echo /dev/vda ;; *) return 1 ;; esac; }
 panic() { echo "panic $*" >> "${this.stubs.folder}/calls"; ${this.at("/panic-shell")}; }
-configure_networking() { echo configure_networking >> "${this.stubs.folder}/calls"; }
+configure_networking() { echo "configure_networking\${IP:+ $IP}" >> "${this.stubs.folder}/calls"; }
 `,
     );
     this.script("/panic-shell", "#!/bin/sh\n");
+    this.put("/dev/kmsg", "");
+    for (const name of ["lo", "eth0"]) this.put(`/sys/class/net/${name}/address`, "");
     this.put("/proc/cmdline", "root=UUID=1 quiet\n");
     this.put("/proc/keys", "");
     this.put("/dev/console", "");
@@ -65,7 +67,7 @@ configure_networking() { echo configure_networking >> "${this.stubs.folder}/call
   /** A script of ours, which sees this folder as its root. */
   script(path: string, text: string): void {
     const [first = "", ...lines] = text.split("\n");
-    const folders = "scripts|run|proc|usr|lib|conf|bin|sbin|etc|cryptroot|dev/console|dev/mapper";
+    const folders = "scripts|run|proc|sys|usr|lib|conf|bin|sbin|etc|cryptroot|dev/console|dev/kmsg|dev/mapper";
     const rest = lines.join("\n").replace(new RegExp(`(?<![\\w.}"$*-])/(?=(?:${folders})\\b)`, "g"), `${this.at("/")}`);
     const quoted = rest.replace(new RegExp(`"/(?=(?:${folders})\\b)`, "g"), `"${this.at("/")}`);
     this.put(path, `${first}\n${quoted}`, 0o755);

@@ -33,8 +33,20 @@ describe("old roots to delete", () => {
     expect(expired([day(1), day(2)], now, { keep: 10, keepDays: 1 })).toEqual([day(1)]);
   });
 
+  test("are not what was archived just now by a clock that has gone back, and that takes the place of the newest", () => {
+    const names = Array.from({ length: 10 }, (_, index) => day(10 + index));
+    const back = new Date("2025-01-01T00:00:10Z");
+    const mine = archiveName(back, new Set(names));
+    const gone = (keep: number, ...made: readonly string[]) =>
+      expired([...names, ...made], back, { keep, keepDays: 30 }, new Set(made));
+    expect(gone(10, mine)).toEqual([day(10)]);
+    expect(gone(1, mine)).toEqual(names);
+    expect(gone(1, mine, `${mine}.2`)).toEqual(names);
+  });
+
   test("are all of them when none shall be kept", () => {
     expect(expired([day(1), day(2)], now, { keep: 0, keepDays: 30 })).toEqual([day(1), day(2)]);
+    expect(expired([day(1), day(2)], now, { keep: 0, keepDays: 30 }, new Set([day(2)]))).toEqual([day(1), day(2)]);
   });
 
   test("of one second go by their numbers", () => {

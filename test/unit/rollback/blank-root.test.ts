@@ -57,6 +57,13 @@ describe("a blank root", () => {
     expect(tree.list("old-roots")).toEqual([old(2), old(3)].map((path) => path.slice("old-roots/".length)));
   });
 
+  test("keeps the root it took off, also while the clock stands before all the others", () => {
+    const tree = usual();
+    for (const second of [10, 11, 12]) blankRoot(tree, second);
+    const result = blankRoot(tree, 0, { keep: 3, keepDays: 30 });
+    expect(result).toEqual({ archived: old(0), deleted: [old(10)], notes: [] });
+  });
+
   test("leaves an old root that cannot be deleted, and says so", () => {
     const tree = usual();
     blankRoot(tree, 0);

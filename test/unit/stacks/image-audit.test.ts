@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { dracutFiles, dracutUnits } from "../../../src/stacks/dracut/files.ts";
 import { dracut } from "../../../src/stacks/dracut/stack.ts";
@@ -38,11 +38,12 @@ function goodImage(answers: Answers = {}): FakeMachine {
   return machine;
 }
 
-async function findings(machine: FakeMachine, needsBcachefs = true): Promise<string[]> {
+async function findings(machine: FakeMachine, needsBcachefs = true, files: readonly string[] = []): Promise<string[]> {
   const found = await auditImage(machine, dracut, "/tree", {
     kernel: "6.12",
     versionLine: THIS,
     keyFiles: [],
+    files,
     hasRemote: false,
     needsBcachefs,
   });
@@ -112,6 +113,42 @@ describe("the audit of an image", () => {
     using machine = goodImage();
     machine.put(`/tree${path}`, text, mode);
     expect((await findings(machine)).join("\n")).toContain(expected);
+  });
+
+  test("misses a token or header that lies elsewhere, and notes one that is not here either", async () => {
+    using machine = goodImage();
+    const files = ["/root/x.jwe", "/boot/data.hdr", "/gone.jwe"];
+    machine.put("/root/x.jwe", "a token");
+    machine.put("/boot/data.hdr", "a header");
+    machine.put("/tree/boot/data.hdr", "an old header");
+    const gone = "note: /gone.jwe is not here, and so not in the image";
+    expect(await findings(machine, true, files)).toEqual([
+      "failure: /root/x.jwe in the image differs from the one here",
+      "failure: /boot/data.hdr in the image differs from the one here",
+      gone,
+    ]);
+    machine.put("/tree/root/x.jwe", "a token");
+    machine.put("/tree/boot/data.hdr", "a header");
+    expect(await findings(machine, true, files)).toEqual([gone]);
+  });
+
+  test("takes a file that is named as a token for none of the keys, whatever it is called", async () => {
+    using machine = goodImage();
+    for (const place of ["/etc", "/tree/etc"]) machine.put(`${place}/latchkey/odd.key`, "a token");
+    expect(await findings(machine)).toEqual(["failure: a key is in the image: /etc/latchkey/odd.key"]);
+    expect(await findings(machine, true, ["/etc/latchkey/odd.key"])).toEqual([]);
+  });
+
+  test("compares a configuration behind links", async () => {
+    using machine = goodImage();
+    machine.put("/elsewhere/root.jwe", "a token");
+    symlinkSync("../../elsewhere", join(machine.root, "etc/latchkey/more"));
+    symlinkSync("nowhere", join(machine.root, "etc/latchkey/dangling"));
+    symlinkSync(".", join(machine.root, "etc/latchkey/circle"));
+    const missing = "failure: /etc/latchkey/more/root.jwe in the image differs from the one here";
+    expect(await findings(machine)).toEqual([missing]);
+    machine.put("/tree/etc/latchkey/more/root.jwe", "a token");
+    expect(await findings(machine)).toEqual([]);
   });
 
   test("only notes what this machine can do without", async () => {

@@ -43,6 +43,7 @@ async function findings(machine: FakeMachine): Promise<string[]> {
     kernel: "6.12",
     versionLine: THIS,
     keyFiles: [],
+    files: [],
     hasRemote: false,
     needsBcachefs: true,
   });

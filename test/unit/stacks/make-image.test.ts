@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { dracut } from "../../../src/stacks/dracut/stack.ts";
 import { Files } from "../../../src/stacks/files.ts";
@@ -46,6 +46,24 @@ describe("an image is made", () => {
     expect(machine.files.readText(IMAGE)).toBe("new image");
     expect(machine.files.facts(IMAGE)?.mode).toBe(0o640);
   });
+
+  test.each([
+    ["644", "600", 0o600],
+    ["600", "644", 0o600],
+    ["640", "660", 0o640],
+  ])(
+    "in place of one of mode %s and built as %s, is read by nobody whom either keeps out",
+    async (old, built, mode) => {
+      using machine = new FakeMachine(async (command, options) => {
+        const outcome = await goodTools(command, options);
+        if (command[0] === "dracut") chmodSync(command.at(-2) ?? "", Number.parseInt(built, 8));
+        return outcome;
+      });
+      machine.put(IMAGE, "old image", Number.parseInt(old, 8));
+      expect((await make(machine)).error).toBe("");
+      expect(machine.files.facts(IMAGE)?.mode).toBe(mode);
+    },
+  );
 
   test("and the image from before latchkey is kept, once", async () => {
     using machine = new FakeMachine(goodTools);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { VOLUME_UNIT } from "../../../src/stacks/booted-files.ts";
 import { dracut } from "../../../src/stacks/dracut/stack.ts";
 import { carriedFiles, type StackFacts } from "../../../src/stacks/facts.ts";
 import { initramfsTools } from "../../../src/stacks/initramfs-tools/stack.ts";
@@ -18,6 +19,7 @@ function factsWith(changes: Partial<StackFacts> & { readonly installed?: string 
     kernels: [{ version: "6.12", image: "/boot/initrd.img-6.12" }],
     rootIsBcachefs: false,
     keyscriptVolumes: [],
+    unitUsers: [],
     keptImages: [],
     ...facts,
   };
@@ -145,6 +147,18 @@ describe("uninstalling from dracut", () => {
     const steps = planUninstall(dracut, factsWith({ present }), { rebuild: false });
     expect(kinds(steps)).not.toContain("remove");
     expect(lines(steps)).toContain("/etc/dracut.conf.d/90-latchkey.conf stays: it is not ours");
+  });
+
+  test("is refused while something in the booted system names a volume's unit, if that unit is ours to remove", () => {
+    const unitUsers = ["latchkey@data.service for /srv in /etc/fstab"];
+    const facts = factsWith({ present: allPresent, unitUsers });
+    expect(errorOf(() => planUninstall(dracut, facts, rebuild))).toBe(
+      "install/still-in-use: still wanted: latchkey@data.service for /srv in /etc/fstab | a mount that requires a unit that is gone stops the boot: take it out of /etc/fstab, or `systemctl disable` it, first",
+    );
+    for (const present of [new Map<string, string>(), new Map([[VOLUME_UNIT, "[Unit]\nsomebody's own"]])]) {
+      const steps = planUninstall(dracut, factsWith({ present, unitUsers }), rebuild);
+      expect(kinds(steps)).not.toContain("remove");
+    }
   });
 
   test("warns when the root is a bcachefs", () => {

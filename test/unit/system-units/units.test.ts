@@ -38,6 +38,11 @@ describe("units of the booted system", () => {
     expect(unlockUnit).not.toMatch(/^After=.*\b(?:sysinit|basic|cryptsetup|local-fs|network-online)\.target/m);
     expect(unlockUnit).not.toContain("MemoryDenyWriteExecute=yes");
   });
+
+  test("systemd-cryptsetup waits for latchkey@ of its volume, and requires nothing of it", () => {
+    expect(dropIn).toMatch(/^After=latchkey@%i\.service$/m);
+    expect(dropIn).not.toMatch(/^(?:Requires|Requisite|BindsTo|Wants|Before)=/m);
+  });
 });
 
 const hasAnalyze = Bun.which("systemd-analyze") !== null;

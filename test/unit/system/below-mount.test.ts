@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { devicesBelow } from "../../../src/system/below-mount.ts";
+import { devicesBelow, devicesBelowNode } from "../../../src/system/below-mount.ts";
 
 /** @param layers name -> the devices it is built on */
 function below(mountinfo: string, layers: Readonly<Record<string, readonly string[]>>): readonly string[] | undefined {
@@ -48,6 +48,13 @@ describe("the devices below a mount point", () => {
     ["rubbish", "x"],
   ])("cannot be told of %s", (_, mountinfo) => {
     expect(below(mountinfo, {})).toBeUndefined();
+  });
+
+  test("are told of a node as well", () => {
+    const nameOf = (path: string) => (path === "/dev/mapper/x" ? "dm-0" : undefined);
+    const nowhere = { proc: "/nonexistent", sys: "/nonexistent", nameOf };
+    expect([...(devicesBelowNode("/dev/mapper/x", nowhere) ?? [])]).toEqual(["dm-0"]);
+    expect(devicesBelowNode("/dev/null", nowhere)).toBeUndefined();
   });
 
   test("of this machine are found or not, and never fail", () => {

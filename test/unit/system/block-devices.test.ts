@@ -1,5 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { referenceText, SystemBlockDevices } from "../../../src/system/block-devices.ts";
@@ -37,6 +48,17 @@ function kernelKnows(name: string, facts: Readonly<Record<string, string>>, hold
 
 const tagged = (tag: DeviceTag, value: string): DeviceReference => ({ by: "tag", tag, value });
 const at = (path: string): DeviceReference => ({ by: "path", path });
+
+const loop = "/dev/loop0";
+
+function canOpen(path: string): boolean {
+  try {
+    closeSync(openSync(path, "r"));
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 async function codeOf(attempt: Promise<unknown>): Promise<string> {
   try {
@@ -132,6 +154,20 @@ describe("opening", () => {
     expect((await reader.readAt(5000, 10)).length).toBe(0);
     expect((await reader.readAt(0, 2 ** 40)).length).toBe(1000);
   });
+
+  test.skipIf(!canOpen(loop))(
+    "a node of no size is missing until it has one (needs root and a loop device)",
+    async () => {
+      const { rdev } = statSync(loop);
+      const facts = join(sys, "dev/block", `${rdev >> 8}:${rdev & 0xff}`);
+      mkdirSync(facts, { recursive: true });
+      writeFileSync(join(facts, "size"), "0\n");
+      expect(await codeOf(devices.open(loop))).toBe("device/missing");
+      writeFileSync(join(facts, "size"), "2048\n");
+      await using reader = await devices.open(loop);
+      expect(reader.size).toBe(2048 * 512);
+    },
+  );
 
   test("each wrong thing has its own error", async () => {
     const fifo = join(root, "fifo");

@@ -40,4 +40,19 @@ describe("the run directory", () => {
     expect(readdirSync(base)).toEqual(["report.json"]);
     expect(readFileSync(run.file("report.json"), "utf8")).toBe("second");
   });
+
+  test("a file of which only a part can be written leaves the one from before, and no draft", () => {
+    const run = new RunDirectory(base);
+    run.write("report.json", "first");
+    const module = join(import.meta.dir, "../../../src/system/run-directory.ts");
+    const program = `const { RunDirectory } = await import(${JSON.stringify(module)});
+      try { new RunDirectory(${JSON.stringify(base)}).write("report.json", "x".repeat(5000)); }
+      catch (thrown) { console.log(thrown.code); }`;
+    // setrlimit(2), RLIMIT_FSIZE: a write that goes past it is a short one, and the next an error.
+    const script = 'trap "" XFSZ; ulimit -f 2; exec "$0" -e "$1"';
+    const child = Bun.spawnSync(["sh", "-c", script, process.execPath, program], { stderr: "inherit" });
+    expect(child.stdout.toString()).toBe("system/run-directory\n");
+    expect(readdirSync(base)).toEqual(["report.json"]);
+    expect(readFileSync(run.file("report.json"), "utf8")).toBe("first");
+  });
 });

@@ -114,4 +114,52 @@ describe("a question that is there from the start", () => {
     run.stop.abort();
     await run.report;
   });
+
+  describe("once nobody else asks any more", () => {
+    const failing = (code: "prompt/cancelled" | "prompt/no-console") => async (): Promise<void> => {
+      throw new LatchkeyError(code, "the question has ended");
+    };
+    const prompt = (code: "prompt/cancelled" | "prompt/no-console") =>
+      fakeSource("prompt", ["root"], failing(code), { isQuestion: true });
+    const withDesertion = (volumes: readonly string[], deserted?: (isDeclined: boolean) => Promise<void>) =>
+      fakeSource("remote", volumes, forever, { ...early, ...(deserted ? { deserted } : {}) });
+
+    test("it is not waited for when nobody is there: the system's own way in follows", async () => {
+      const heard: boolean[] = [];
+      const remote = withDesertion(["root"], async (isDeclined) => void heard.push(isDeclined));
+      const provider = new FakeProvider({ root: { passphrase: "x" } });
+      const report = await start(planOf([volumePlan("root")]), provider, [remote, prompt("prompt/cancelled")]).report;
+      expect(report.outcome).not.toBe("done");
+      expect(heard).toEqual([true]);
+    });
+
+    test("it is told apart whether a person declined or could not be asked", async () => {
+      const heard: boolean[] = [];
+      const remote = withDesertion(["root"], async (isDeclined) => void heard.push(isDeclined));
+      const provider = new FakeProvider({ root: { passphrase: "x" } });
+      await start(planOf([volumePlan("root")]), provider, [remote, prompt("prompt/no-console")]).report;
+      expect(heard).toEqual([false]);
+    });
+
+    test("it is waited for while somebody is there, and while it alone serves a volume", async () => {
+      const leaves = Promise.withResolvers<void>();
+      const provider = new FakeProvider({ root: { passphrase: "x" }, data: { passphrase: "x" } });
+      const both = planOf([volumePlan("root"), volumePlan("data")]);
+      const visited = start(planOf([volumePlan("root")]), provider, [
+        withDesertion(["root"], () => leaves.promise),
+        prompt("prompt/cancelled"),
+      ]);
+      const alone = start(both, provider, [
+        withDesertion(["root", "data"], () => Promise.resolve()),
+        prompt("prompt/cancelled"),
+      ]);
+      await visited.clock.advance(3_600_000);
+      await alone.clock.advance(3_600_000);
+      expect([visited.isOver(), alone.isOver()]).toEqual([false, false]);
+      leaves.resolve();
+      await visited.report;
+      alone.stop.abort();
+      await alone.report;
+    });
+  });
 });

@@ -1,9 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Plan, VolumePlan } from "../../../src/config/plan.ts";
 import { LatchkeyError } from "../../../src/system/errors.ts";
+import { DEVICES_COME_WITHIN } from "../../../src/unlock/deferring.ts";
 import { neededVolumes } from "../../../src/unlock/needed.ts";
-import { latchToDrop } from "../../../src/unlock/pcr-latch.ts";
-import { DEVICES_COME_WITHIN } from "../../../src/unlock/unlock.ts";
 import { FakeProvider, fakeSource, forever, offering, planOf, secretOf, settle, start, volumePlan } from "./fakes.ts";
 
 const x = { passphrase: "x" };
@@ -100,6 +99,7 @@ describe("the volumes that the initrd needs", () => {
   const usr = volumePlan("usr", { isForInitrd: true });
   const crypt = volumePlan("crypt", { kind: "luks", luks });
   const later = volumePlan("later", { kind: "luks", luks: { ...luks, mayFail: true } });
+  const remote = volumePlan("remote", { kind: "luks", luks: { ...luks, needsNetwork: true } });
   const [d1, d2] = [volumePlan("d1"), volumePlan("d2")];
   const pool = (...volumes: string[]): Partial<Plan> => ({ pools: [{ name: "p", volumes, origin: { file: "test" } }] });
   const rows: [string, readonly VolumePlan[], Partial<Plan>, readonly string[]][] = [
@@ -108,6 +108,8 @@ describe("the volumes that the initrd needs", () => {
     ["the rest of the root's pool", [d1, { ...d2, isRoot: true }, root], pool("d1", "d2"), ["d1", "d2", "root"]],
     ["not another pool", [root, d1, d2], pool("d1", "d2"), ["root"]],
     ["LUKS volumes in which the root may lie", [crypt, later, d1], {}, ["crypt"]],
+    ["not those over a network", [crypt, remote], {}, ["crypt"]],
+    ["those over a network where there is no other", [remote, later], {}, ["remote"]],
     ["not where it is known to lie elsewhere", [crypt, root], {}, ["root"]],
     ["nothing where nothing is known", [d1, d2], {}, []],
   ];
@@ -133,11 +135,13 @@ describe("what has no device when the initrd has all it needs", () => {
       ["opened", null],
       ["deferred", null],
     ]);
-    expect(run.lines).toContain("data: its device is not there yet: left to the system that starts now");
+    expect(run.lines).toContain(
+      "data: its device is not there yet: left to the system that starts now, where latchkey@data.service opens it",
+    );
     expect(report.events).toContainEqual(
       expect.objectContaining({
         volume: "data",
-        text: "its device is not there yet: left to the system that starts now",
+        text: "its device is not there yet: left to the system that starts now, where latchkey@data.service opens it",
       }),
     );
   });
@@ -194,7 +198,7 @@ describe("what has no device when the initrd has all it needs", () => {
     const report = await run.report;
     expect(report.volumes.map(({ standing }) => standing)).toEqual(["opened", "deferred", "deferred"]);
     expect(run.lines).toContain(
-      "other: another member of its pool is not there yet: left to the system that starts now",
+      "other: another member of its pool is not there yet: left to the system that starts now, where latchkey@p.service opens it",
     );
     expect(provider.log.filter((step) => step.startsWith("open"))).toEqual(["open root"]);
   });
@@ -214,18 +218,5 @@ describe("what has no device when the initrd has all it needs", () => {
     expect(run.isOver()).toBe(false);
     run.stop.abort();
     await run.report;
-  });
-
-  test("keeps its token's PCR as it is", async () => {
-    const provider = new FakeProvider({ root: x, data: { ...x, appears: never } });
-    const run = start(plan, provider, [source()], { needed });
-    await run.clock.advance(DEVICES_COME_WITHIN);
-    const latched = planOf(plan.volumes, {
-      policy: { requireEncrypted: true, allowDegraded: false, sealPcrAfterUnlock: 15 },
-    });
-    const report = await run.report;
-    expect(latchToDrop(latched, report)).toBeUndefined();
-    const [root] = report.volumes;
-    expect(root && latchToDrop(latched, { ...report, volumes: [root] })).toBe(15);
   });
 });

@@ -81,6 +81,27 @@ describe("verify all, then open all", () => {
     expect(report.outcome).toBe("done");
   });
 
+  test("when one cannot even begin, what the others have proved by then or later is wiped", async () => {
+    class BrokenRoom extends ProofRoom {
+      #entered = 0;
+      override async enter(...how: Parameters<ProofRoom["enter"]>) {
+        this.#entered += 1;
+        if (this.#entered === 1) return await super.enter(...how);
+        await settle(); // the first proof runs by then
+        throw new Error("no room");
+      }
+    }
+    const slow = Promise.withResolvers<void>();
+    const provider = new FakeProvider({ a: { ...x, derives: slow.promise }, b: x });
+    const room = new BrokenRoom(() => plenty);
+    const run = start(poolOf(["a", "b"]), provider, [key(["a", "b"])], { room });
+    for (let turn = 0; turn < 3; turn++) await settle();
+    slow.resolve();
+    const report = await run.report;
+    expect(provider.log).toEqual(["prove a", "wipe a"]);
+    expect(report.volumes.map(({ error }) => error?.reason).join("\n")).toContain("no room");
+  });
+
   test("members that are open already are neither tried nor closed", async () => {
     const openError = new LatchkeyError("keyring/refused", "c: EDQUOT");
     const provider = new FakeProvider({ a: { state: "open" }, b: x, c: { ...x, openError } });
@@ -286,6 +307,31 @@ describe("a member that is missing", () => {
     expect(run.lines[1]).toBe(
       "warning: pool data: going on degraded, without b (/dev/b), which did not appear within 30 s",
     );
+  });
+
+  test("has its own time also where the first is waited for less: nothing goes degraded before", async () => {
+    const first = Promise.withResolvers<void>();
+    const second = Promise.withResolvers<void>();
+    const provider = new FakeProvider({ a: { ...x, appears: first.promise }, b: { ...x, appears: second.promise } });
+    const plan = poolOf(["a", "b"], { deviceTimeout: 10_000, memberTimeout: 30_000, ...degraded });
+    const run = start(plan, provider, [key(["a", "b"])]);
+    await run.clock.advance(9_000);
+    first.resolve();
+    await run.clock.advance(29_000);
+    expect(run.isOver()).toBe(false);
+    second.resolve();
+    expect((await run.report).volumes.map((volume) => volume.standing)).toEqual(["opened", "opened"]);
+  });
+
+  test("is not waited for where none comes in the time that the first has", async () => {
+    const provider = new FakeProvider({ a: { ...x, appears: never }, b: { ...x, appears: never } });
+    const plan = poolOf(["a", "b"], { deviceTimeout: 10_000, memberTimeout: 30_000, ...degraded });
+    const run = start(plan, provider, [key(["a", "b"])]);
+    await run.clock.advance(10_000);
+    expect((await run.report).volumes.map(({ error }) => error?.reason)).toEqual([
+      "a (/dev/a) of pool data did not appear within 10 s",
+      "b (/dev/b) of pool data did not appear within 10 s",
+    ]);
   });
 
   test("counts as missing also when its disk is dead, but not when it holds something else", async () => {

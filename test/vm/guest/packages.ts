@@ -3,7 +3,7 @@
 export type Stack = "dracut" | "initramfs-tools";
 
 /** A guest with other packages than its stack usually has, because they change how every image of it boots. */
-export type GuestName = Stack | "dracut-clevis" | "initramfs-tools-ssh";
+export type GuestName = Stack | "dracut-clevis" | "initramfs-tools-ssh" | "initramfs-tools-stacked";
 
 export interface GuestPackages {
   readonly stack: Stack;
@@ -53,6 +53,12 @@ export const guestPackages: Readonly<Record<GuestName, GuestPackages>> = {
   "initramfs-tools-ssh": {
     stack: "initramfs-tools",
     suite: "trixie",
-    packages: [...initramfsTools, "dropbear-initramfs"],
+    packages: [...initramfsTools, "dropbear-initramfs", "openssh-server"],
+  },
+  // What makes block devices of others: RAID below LUKS, LVM inside of it, as Debian's installer lays disks out.
+  "initramfs-tools-stacked": {
+    stack: "initramfs-tools",
+    suite: "trixie",
+    packages: [...initramfsTools, "lvm2", "mdadm"],
   },
 };

@@ -43,3 +43,13 @@ export function escapeUnitName(text: string): string {
     })
     .join("");
 }
+
+/** What escapeUnitName() has made of a text; text that holds nothing of the kind stays as it is. */
+export function unescapeUnitName(name: string): string {
+  if (!/\\x[0-9a-f]{2}/.test(name)) return name;
+  const bytes = Buffer.from(name.replaceAll("-", "/"));
+  const text = bytes
+    .toString("latin1")
+    .replace(/\\x([0-9a-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+  return Buffer.from(text, "latin1").toString("utf8");
+}

@@ -5,6 +5,7 @@ import type { VolumePlan } from "../../../../src/config/plan.ts";
 export const calm: CheckFacts = {
   configuration: { file: "/etc/latchkey/latchkey.toml", isThere: true, isEnabled: true, problems: [] },
   leftToSystem: [],
+  missingKeyscripts: [],
   readers: { readers: ["systemd"], latchkeyOpens: false },
   volumes: [],
 };
@@ -22,7 +23,16 @@ export const plan: VolumePlan = {
 
 export const closed: VolumeFacts = {
   volume: plan,
-  found: { value: { state: "closed", description: "LUKS2 on /dev/sda2", proofMemory: 2 ** 30, memoryThere: 2 ** 34 } },
+  found: {
+    value: {
+      state: "closed",
+      description: "LUKS2 on /dev/sda2",
+      uuid: "6c617463-6865-4b65-8000-000000000051",
+      devices: ["/dev/sda2"],
+      proofMemory: 2 ** 30,
+      memoryThere: 2 ** 34,
+    },
+  },
   notes: [],
   sources: [{ kind: "prompt" }],
 };

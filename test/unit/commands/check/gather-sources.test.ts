@@ -1,12 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { gatherSource, type SourceMeans } from "../../../../src/commands/check/gather-sources.ts";
+import { proveStickKey } from "../../../../src/commands/check/prove-stick.ts";
 import type { SourcePlan } from "../../../../src/config/plan.ts";
 import type { Provider } from "../../../../src/providers/provider.ts";
 import type { FoundToken } from "../../../../src/sources/clevis/token-file.ts";
+import type { KeyReader } from "../../../../src/sources/usb/key-reader.ts";
+import type { Stick } from "../../../../src/sources/usb/sticks.ts";
 import { Files } from "../../../../src/stacks/files.ts";
 import { SystemBlockDevices } from "../../../../src/system/block-devices.ts";
 import { monotonicClock } from "../../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
+import { SecretBytes } from "../../../../src/system/secret-bytes.ts";
 import { tokenText } from "../../sources/clevis/fixtures.ts";
 import { FakeMachine, failed } from "../../stacks/fake-machine.ts";
 import { plan } from "./facts.ts";
@@ -94,6 +98,47 @@ describe("a stick", () => {
     const stick = { path: "/dev/sdb1", occurrence: "1", isRemovable: true };
     expect(await look(usb, { devices, look: () => stick })).toMatchObject({
       seen: { value: { path: "/dev/sdb1", isRemovable: true } },
+    });
+  });
+
+  describe("that is plugged in", () => {
+    const devices = new SystemBlockDevices({ dev: "/nonexistent", sys: "/nonexistent" });
+    devices.resolve = async () => "/dev/sdb1";
+    const stick = { path: "/dev/sdb1", occurrence: "1", isRemovable: true };
+    const identity = { filesystems: [{ type: "vfat", uuid: "4F2A-99C1" }] } as const;
+    const reader = {
+      identify: async () => identity,
+      read: async () => SecretBytes.take(new TextEncoder().encode("the key")),
+    };
+    const right = new Bun.CryptoHasher("sha256").update("the key").digest("hex");
+    const seen = async (sha256: string, look: Stick, identify: KeyReader["identify"] = reader.identify) =>
+      await gatherSource(
+        { ...usb, sha256 },
+        plan,
+        undefined,
+        means({
+          devices,
+          look: () => look,
+          proveStick: (...about) => proveStickKey(about[0], about[1], { ...reader, identify }, about[2]),
+        }),
+        signal,
+      );
+
+    test("has its key read and compared", async () => {
+      expect(await seen(right, stick)).toMatchObject({ seen: { value: { key: { value: "right" } } } });
+      expect(await seen("0".repeat(64), stick)).toMatchObject({
+        seen: { value: { key: { error: { code: "usb/checksum-mismatch" } } } },
+      });
+    });
+
+    test("is read only where it is a stick, and says itself that it is the one", async () => {
+      const disk = await seen(right, { ...stick, isRemovable: false });
+      expect(disk).toMatchObject({ seen: { value: { path: "/dev/sdb1", isRemovable: false } } });
+      expect(JSON.stringify(disk)).not.toContain('"key":');
+      const another = async () => ({ filesystems: [{ type: "vfat", uuid: "0000-0001" }] as const });
+      expect(await seen(right, stick, another)).toMatchObject({
+        seen: { value: { key: { error: { code: "usb/absent" } } } },
+      });
     });
   });
 

@@ -1,11 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import { missingKeyscripts } from "../../../../src/commands/check/gather.ts";
 import { gatherImages, stacksHere } from "../../../../src/commands/check/gather-images.ts";
 import { gatherRemote } from "../../../../src/commands/check/gather-remote.ts";
+import { gatherRoot } from "../../../../src/commands/check/gather-root.ts";
 import { gathered, gatheredNow, isDenied } from "../../../../src/commands/check/gathered.ts";
 import { judgeImages } from "../../../../src/commands/check/judge-images.ts";
 import { judgeRemote } from "../../../../src/commands/check/judge-remote.ts";
+import { parseCrypttab } from "../../../../src/config/crypttab.ts";
 import { remoteDefaults } from "../../../../src/config/toml-remote.ts";
 import { dracutFiles, dracutUnits } from "../../../../src/stacks/dracut/files.ts";
 import { dracut } from "../../../../src/stacks/dracut/stack.ts";
@@ -99,10 +102,13 @@ function withImage(change: (machine: FakeMachine, tree: string) => void = () => 
   return machine;
 }
 
+const wishes = { needs: new Set(["luks", "usb", "vfat"]), keyFiles: [], files: [], hasRemote: false };
+
 async function complaints(machine: Machine): Promise<readonly string[]> {
-  const wishes = { keyFiles: [], hasRemote: false };
   const images = await gatherImages([dracut], wishes, () => machine, monotonicClock, signal);
-  return judgeImages(images).flatMap(({ severity, text }) => (severity === "ok" ? [] : [`${severity}: ${text}`]));
+  return judgeImages(images, { volumes: [] }).flatMap(({ severity, text }) =>
+    severity === "ok" ? [] : [`${severity}: ${text}`],
+  );
 }
 
 describe("an initrd", () => {
@@ -129,6 +135,14 @@ describe("an initrd", () => {
       "an earlier token",
       (m, tree) => m.put(`${tree}/etc/latchkey/root.jwe`, "x"),
       "/etc/latchkey/root.jwe in the image differs from the one here",
+    ],
+    [
+      "no driver of the stick, which the kernel has",
+      (m) => {
+        m.put("/usr/lib/modules/6.12/modules.dep", "kernel/fs/fat/vfat.ko.xz:\n");
+        m.put("/usr/lib/modules/6.12/kernel/fs/fat/vfat.ko.xz", "");
+      },
+      "the kernel module vfat is not in the image (for vfat)",
     ],
     [
       "a key that nobody wants there",
@@ -165,12 +179,11 @@ describe("an initrd", () => {
 test("that hangs while it is unpacked leaves no folder, and its program is ended", async () => {
   using machine = withImage();
   const hanging: Machine = { isRoot: true, files: machine.files, run: () => new Promise<never>(() => undefined) };
-  const wishes = { keyFiles: [], hasRemote: false };
   const over = new AbortController();
   const running = gatherImages([dracut], wishes, () => hanging, monotonicClock, over.signal);
   while (machine.files.list("/var/tmp").length === 0) await Bun.sleep(5);
   over.abort();
-  expect(judgeImages(await running)).toMatchObject([
+  expect(judgeImages(await running, { volumes: [] })).toMatchObject([
     { severity: "warning", text: "what the initrds hold was not looked at: interrupted" },
   ]);
   expect(machine.files.list("/var/tmp")).toEqual([]);
@@ -217,4 +230,45 @@ describe("the keys of the SSH server", () => {
     expect(complaintsOf(machine)).toEqual([]);
     expect(machine.commands).toEqual([]);
   });
+});
+
+describe("an image", () => {
+  test("is told what to open by its crypttab, its command line and the machine's", async () => {
+    using machine = withImage((m, tree) => {
+      m.put(`${tree}/etc/crypttab`, "root UUID=1 none\n");
+      m.put(`${tree}/etc/cmdline.d/90crypt.conf`, "rd.luks.uuid=2\n");
+    });
+    machine.put("/proc/cmdline", "rd.luks.uuid=3\n");
+    const images = await gatherImages([dracut], wishes, () => machine, monotonicClock, signal);
+    const [first] = "value" in images ? images.value.images : [];
+    expect(first?.content).toMatchObject({
+      value: { namesVolumes: "root UUID=1 none\n\nrd.luks.uuid=2\n\nrd.luks.uuid=3\n" },
+    });
+  });
+});
+
+describe("the root that runs now", () => {
+  test("is known by what the device mapper calls its layers", () => {
+    using machine = new FakeMachine(async () => failed(1));
+    machine.put("/sys/class/block/dm-1/dm/uuid", "LVM-a8xvDE8cQzhm\n");
+    machine.put("/sys/class/block/dm-0/dm/uuid", "CRYPT-LUKS2-6c61746368654b658000000000000051-sda2_crypt\n");
+    const root = gatherRoot(new Set(["dm-1", "dm-0", "sda2"]), join(machine.root, "sys"));
+    expect(root?.mappings).toEqual([{ name: "sda2_crypt", uuid: "6c617463-6865-4b65-8000-000000000051" }]);
+    expect(gatherRoot(undefined)).toBeUndefined();
+  });
+});
+
+test("keyscripts are looked for where Debian's scripts look, and only where they read crypttab", () => {
+  using machine = new FakeMachine(async () => failed(1));
+  machine.put("/lib/cryptsetup/scripts/there", "#!/bin/sh\n", 0o755);
+  machine.put("/etc/not-to-be-run", "", 0o644);
+  const lines = ["there", "none", "/etc/not-to-be-run"].map(
+    (path) => `v${path.length} /dev/sda1 x luks,keyscript=${path}`,
+  );
+  const crypttab = { value: parseCrypttab(lines.join("\n"), "/etc/crypttab") };
+  expect(missingKeyscripts(machine.files, [initramfsTools], crypttab)).toEqual([
+    "/lib/cryptsetup/scripts/none",
+    "/etc/not-to-be-run",
+  ]);
+  expect(missingKeyscripts(machine.files, [dracut], crypttab)).toEqual([]);
 });

@@ -5,13 +5,15 @@ import type {
   ImageContent,
   ImageFacts,
   RemoteFacts,
+  SeenDevice,
   SourceFacts,
+  VolumeFacts,
 } from "../../../../src/commands/check/facts.ts";
 import { checkStatus, type Finding, findingLines, type Severity } from "../../../../src/commands/check/findings.ts";
 import { readersOf } from "../../../../src/commands/check/gather.ts";
 import { checkPlan } from "../../../../src/commands/check/judge.ts";
 import { parseCrypttab } from "../../../../src/config/crypttab.ts";
-import type { UsbPlan } from "../../../../src/config/plan.ts";
+import type { UsbPlan, VolumePlan } from "../../../../src/config/plan.ts";
 import type { Readiness } from "../../../../src/sources/clevis/readiness.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
 import { calm, closed, plan } from "./facts.ts";
@@ -117,6 +119,8 @@ describe("a volume", () => {
     value: {
       state: "closed",
       description: "LUKS2 on /dev/sda2",
+      uuid: "",
+      devices: ["/dev/sda2"],
       proofMemory: GIB,
       memoryThere: 16 * GIB,
       ...facts,
@@ -223,12 +227,16 @@ describe("a source", () => {
     ]);
   });
 
-  test.each<[Severity | "ok", { path: string; isRemovable: boolean } | undefined, boolean]>([
-    ["ok", undefined, false],
-    ["ok", { path: "/dev/sdb1", isRemovable: true }, false],
-    ["problem", { path: "/dev/sda1", isRemovable: false }, false],
-    ["ok", { path: "/dev/sda1", isRemovable: false }, true],
-  ])("a stick is %s: %p, any bus %p", (severity, value, anyBus) => {
+  const other = new LatchkeyError("usb/checksum-mismatch", "root.key on /dev/sdb1 is not the key file");
+  const seen = { path: "/dev/sdb1", isRemovable: true };
+  test.each<[Severity | "ok", string, SeenDevice | undefined, boolean]>([
+    ["ok", "not plugged in now, so that its key was not looked at", undefined, false],
+    ["ok", "its key was not looked at: that takes root", seen, false],
+    ["ok", "its key has the SHA-256 of the configuration", { ...seen, key: { value: "right" } }, false],
+    ["problem", "root.key on /dev/sdb1 is not the key file", { ...seen, key: { error: other } }, false],
+    ["problem", "neither removable nor on a USB bus", { path: "/dev/sda1", isRemovable: false }, false],
+    ["ok", "plugged in now, /dev/sda1", { path: "/dev/sda1", isRemovable: false }, true],
+  ])("a stick is %s: %s", (severity, text, value, anyBus) => {
     const stick: UsbPlan = {
       kind: "usb",
       place: { by: "filesystem", uuid: "4F2A-99C1", path: "root.key" },
@@ -240,6 +248,7 @@ describe("a source", () => {
     const [finding] = findings.filter(({ about }) => about === "source");
     expect(finding?.severity).toBe(severity);
     expect(finding?.text).toStartWith("usb stick 4F2A-99C1: ");
+    expect(finding?.text).toContain(text);
   });
 
   const shout = "warning: keyfile /k: it goes into the initrd: anyone who reads your /boot can open your disk";
@@ -260,7 +269,7 @@ describe("the initrds", () => {
     images({ images: [{ kernel: "6.12", image: "/boot/i", content: { value: content } }] });
 
   test.each<[string, readonly string[], readonly string[]]>([
-    ["all well", image({ by: "looking", findings: [{ level: "ok", text: "fine" }] }), []],
+    ["all well", image({ by: "looking", findings: [{ level: "ok", text: "fine" }], namesVolumes: "" }), []],
     [
       "not what is installed",
       image({
@@ -269,6 +278,7 @@ describe("the initrds", () => {
           { level: "failure", text: "latchkey is not in the image" },
           { level: "note", text: "no askpass" },
         ],
+        namesVolumes: "",
       }),
       ["problem: /boot/i: latchkey is not in the image", "warning: /boot/i: no askpass"],
     ],
@@ -299,6 +309,76 @@ describe("the initrds", () => {
   ])("are %s", (_, findings, expected) => {
     expect(findings).toEqual([...expected]);
   });
+});
+
+const UUID = "6c617463-6865-4b65-8000-000000000051";
+const LUKS = {
+  opener: "latchkey",
+  allowDiscards: false,
+  readOnly: false,
+  openOptions: [],
+  isNamedBySystem: true,
+} as const;
+
+/** A volume of crypttab. */
+const named = (more: Partial<VolumePlan> = {}): VolumeFacts => ({
+  ...closed,
+  volume: { ...plan, luks: LUKS, origin: { file: "/etc/crypttab", line: 1 }, ...more },
+});
+
+describe("what an image is to open", () => {
+  const below = { devices: new Set(["dm-0", "sda2"]), mappings: [] };
+  const complaint = "problem: /boot/i: its crypttab has no root, and so nothing opens it at boot";
+  const wanted = { luks: { ...LUKS, isWantedInInitrd: true } };
+  test.each<[string, Partial<CheckFacts>, string, readonly string[]]>([
+    ["below the root, and in no crypttab there", { volumes: [named()], root: below }, "other UUID=1 none", [complaint]],
+    ["asking for the initrd, and in no crypttab there", { volumes: [named(wanted)] }, "", [complaint]],
+    ["below the root, and in its crypttab by name", { volumes: [named()], root: below }, "swap x\n root /dev/sda2", []],
+    ["by UUID on a kernel command line", { volumes: [named()], root: below }, `quiet rd.luks.uuid=${UUID}`, []],
+    ["opened with all others", { volumes: [named()], root: below }, "rd.auto quiet", []],
+    ["elsewhere", { volumes: [named()], root: { ...below, devices: new Set(["sdb1"]) } }, "", []],
+    ["not known to be below the root", { volumes: [named()] }, "", []],
+    ["named by latchkey.toml", { volumes: [named({ origin: plan.origin })], root: below }, "", []],
+  ])("%s", (_, facts, namesVolumes, expected) => {
+    const content: ImageContent = { by: "looking", findings: [{ level: "ok", text: "fine" }], namesVolumes };
+    const images = [{ kernel: "6.12", image: "/boot/i", content: { value: content } }];
+    const value: ImageFacts = { stacks: ["initramfs-tools"], isNixos: false, images };
+    expect(said({ ...facts, images: { value } })).toEqual([...expected]);
+  });
+});
+
+describe("the root that runs now", () => {
+  const root = { devices: new Set(["dm-0", "sda2"]), mappings: [{ name: "cryptroot", uuid: UUID }] };
+  const text = `/ lies in the LUKS volume cryptroot (UUID ${UUID}), which is named neither in crypttab nor in latchkey.toml nor on the kernel command line`;
+  const left = { name: "cryptroot", reason: "a key file is named for it", origin: { file: "/etc/crypttab", line: 1 } };
+  const elsewhere: VolumeFacts = { ...named(), found: { error: new LatchkeyError("luks/device-missing", "gone") } };
+  const byTag = { by: "tag", tag: "UUID", value: UUID.toUpperCase() } as const;
+  test.each<[string, Partial<CheckFacts>, readonly string[]]>([
+    ["in a volume that nothing names", { volumes: [], root }, [`warning: ${text}`]],
+    [
+      "which Debian's scripts would not find",
+      { volumes: [], root, readers: readersOf([{ name: "initramfs-tools" }]) },
+      [`problem: ${text}`],
+    ],
+    ["in a volume that was found", { root }, []],
+    ["in one that is left to the system", { volumes: [], root, leftToSystem: [left] }, []],
+    [
+      "in one that is named by its UUID",
+      { volumes: [{ ...elsewhere, volume: { ...elsewhere.volume, devices: [byTag] } }], root },
+      [],
+    ],
+    ["in none", { volumes: [], root: { ...root, mappings: [] } }, []],
+  ])("%s", (_, facts, expected) => {
+    expect(said(facts).filter((line) => line.includes("/ lies in"))).toEqual([...expected]);
+  });
+});
+
+test("a keyscript that is not there is a problem", () => {
+  const crypttab = { value: parseCrypttab("root /dev/sda2 none luks,keyscript=mine", "/etc/crypttab") };
+  const readers = readersOf([{ name: "initramfs-tools" }]);
+  expect(said({ crypttab, readers, missingKeyscripts: ["/lib/cryptsetup/scripts/mine"] })).toEqual([
+    "problem: /etc/crypttab: the keyscript /lib/cryptsetup/scripts/mine is not there, or cannot be run",
+  ]);
 });
 
 describe("the SSH server", () => {

@@ -120,7 +120,7 @@ describe.skipIf(whyNot !== undefined)(`a stick for a LUKS volume (${whyNot ?? "a
       expect(shown).toContain("on it:       lost+found, photo.jpg");
       expect(shown).toContain(`filesystem:  ext4 ${STICK_UUID}`);
       expect(shown).toContain('+ sources = ["usb", "prompt"]');
-      expect(shown).toContain(`Write data.key to ${stick.device}, and these lines?`);
+      expect(shown).toContain(`Write data.key to ${stick.device}, and these lines to ${file}?`);
       expect(await stick.content("data.key")).toBeUndefined();
       expect((await disk.metadata()).slots.size).toBe(1);
       expect(readFileSync(file, "utf8")).toBe(CONFIGURATION);
@@ -209,7 +209,7 @@ describe.skipIf(whyNot !== undefined)(`a stick for a LUKS volume (${whyNot ?? "a
       expect([[...slots], tokens.size]).toEqual([[0], 0]);
       expect(await stick.content("data.key")).toBeUndefined();
       expect(readFileSync(file, "utf8")).toBe(`${CONFIGURATION}sources = ["prompt"]\n`);
-      expect(person.asked.join("\n")).toContain(`${disk.image}: key slot 1 goes`);
+      expect(person.asked.join("\n")).toContain(`${disk.image}: key slot 1 is taken out\nthe stick: data.key is erased\n`);
     });
   });
 

@@ -9,6 +9,10 @@ import { LatchkeyError } from "../../../../src/system/errors.ts";
 import type { SecretBytes } from "../../../../src/system/secret-bytes.ts";
 import { MemoryReader, secretOf } from "./fixtures.ts";
 
+/** What SystemBlockDevices says of a node that has nothing behind it yet. */
+export const withoutSize = (path: string): LatchkeyError =>
+  new LatchkeyError("device/missing", `${path} has no size yet`);
+
 /** Block devices in memory, which come and go as a test says. */
 export class FakeDevices implements BlockDevices {
   /** Path -> content; a promise that never settles is a dying disk. */

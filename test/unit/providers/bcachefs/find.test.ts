@@ -4,7 +4,7 @@ import type { FilesystemView } from "../../../../src/providers/bcachefs/members.
 import type { Clock } from "../../../../src/system/clock.ts";
 import { monotonicClock } from "../../../../src/system/clock.ts";
 import { LatchkeyError } from "../../../../src/system/errors.ts";
-import { contextOf, FakeDevices, type FoundContext, volumeOf } from "./fake-machine.ts";
+import { contextOf, FakeDevices, type FoundContext, volumeOf, withoutSize } from "./fake-machine.ts";
 import { editSuperblocks, failureOf, fixtureBytes, fixtureCase } from "./fixtures.ts";
 
 const head = (name: string): Uint8Array => fixtureBytes(`cases/${name}.bin`);
@@ -115,6 +115,16 @@ describe("finding the first device", () => {
     await Bun.sleep(5);
     devices.add("/dev/sda", head("default"));
     expect(paths(await found)).toEqual(["/dev/sda"]);
+  });
+
+  test("the node of an array that does not run yet is waited for", async () => {
+    const devices = new FakeDevices();
+    devices.add("/dev/md0", withoutSize("/dev/md0"));
+    expect((await failureOf(search(devices, ["/dev/md0"]))).message).toBe("/dev/md0 has no size yet");
+    const found = search(devices, ["/dev/md0"], contextOf({ deviceTimeout: 1_000_000 }));
+    await Bun.sleep(5);
+    devices.add("/dev/md0", head("default"));
+    expect(paths(await found)).toEqual(["/dev/md0"]);
   });
 
   test("a disk that does not answer holds up nobody but itself, and is not asked twice", async () => {

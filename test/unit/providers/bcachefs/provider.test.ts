@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { kernelKeyring } from "../../../../src/keyutils-ffi/keyring.ts";
+import { type Keyring, kernelKeyring } from "../../../../src/keyutils-ffi/keyring.ts";
 import type { VolumeKeyring } from "../../../../src/providers/bcachefs/keys.ts";
 import { BcachefsProvider, type BcachefsSettings } from "../../../../src/providers/bcachefs/provider.ts";
 import type { BcachefsVolume } from "../../../../src/providers/bcachefs/volume.ts";
@@ -282,18 +282,25 @@ describe("the key in the keyring", () => {
   });
 
   test("is where request_key of the real kernel finds it, and gone after close()", async () => {
-    // The session keyring of this process may be shared with the shell: the key is of a file system nobody has.
-    const volume = await found({ files: heads("utf8"), keyring: kernelKeyring });
+    // The session keyring of this process may be shared with the shell, and the user keyring is with other runs of this test.
+    const own = (description: string): string => `${description}:test ${process.pid}`;
+    const keyring: Keyring = {
+      ...kernelKeyring,
+      addKey: (type, description, ...rest) => kernelKeyring.addKey(type, own(description), ...rest),
+      requestKey: (type, description) => kernelKeyring.requestKey(type, own(description)),
+      search: (place, type, description) => kernelKeyring.search(place, type, own(description)),
+    };
+    const volume = await found({ files: heads("utf8"), keyring });
     using credential = credentialOf(fixtureCase("utf8").passphrase ?? "");
     using proven = await volume.prove(credential, signal);
     const opened = await proven.open();
     const name = fixtureCase("utf8").key_description ?? "";
-    const serial = kernelKeyring.requestKey("user", name);
+    const serial = keyring.requestKey("user", name);
     expect(serial).toBeNumber();
     using payload = kernelKeyring.read(serial ?? 0);
     expect(payload.bytes.toHex()).toBe(fixtureCase("utf8").passphrase_key_hex ?? "");
-    expect((await found({ files: heads("utf8"), keyring: kernelKeyring })).state).toBe("open");
+    expect((await found({ files: heads("utf8"), keyring })).state).toBe("open");
     await opened.close();
-    expect(kernelKeyring.requestKey("user", name)).toBeUndefined();
+    expect(keyring.requestKey("user", name)).toBeUndefined();
   });
 });

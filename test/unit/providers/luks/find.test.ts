@@ -4,7 +4,7 @@ import { LuksSearch } from "../../../../src/providers/luks/find.ts";
 import type { BlockDevice } from "../../../../src/system/block-devices.ts";
 import { asLatchkeyError, LatchkeyError } from "../../../../src/system/errors.ts";
 import { HandClock, settle } from "../../unlock/fakes.ts";
-import { contextOf, FakeDevices } from "../bcachefs/fake-machine.ts";
+import { contextOf, FakeDevices, withoutSize } from "../bcachefs/fake-machine.ts";
 import { edited, headerBytes, uuidOf } from "./fixtures.ts";
 import { luksVolumeOf } from "./machine.ts";
 
@@ -220,6 +220,32 @@ describe("waiting", () => {
     const { devices, run } = scene();
     devices.add("/dev/vda2", new LatchkeyError("device/unreadable", "/dev/vda2 cannot be read: EIO"));
     expect(await run(luksVolumeOf("root", "/dev/vda2"))).toBe("device/unreadable: /dev/vda2 cannot be read: EIO");
+  });
+
+  test("goes on for the node of an array that does not run yet", async () => {
+    const volume = luksVolumeOf("root", "/dev/md0");
+    const { devices, context, clock } = scene();
+    devices.add("/dev/md0", withoutSize("/dev/md0"));
+    const found = new LuksSearch(volume, context, devices, clock).run();
+    await settle();
+    expect(context.notes).toEqual(["waiting for /dev/md0"]);
+    devices.add("/dev/md0", pbkdf2);
+    expect(await found).toMatchObject({ device: "/dev/md0", header: { uuid: uuidOf.pbkdf2 } });
+    const never = scene();
+    never.devices.add("/dev/md0", withoutSize("/dev/md0"));
+    expect(await never.run(volume)).toBe("device/missing: /dev/md0 has no size yet");
+  });
+
+  test("goes on for such a node whose header is elsewhere", async () => {
+    const volume = luksVolumeOf("data", "/dev/md0", { header: "/boot/data.header" });
+    const { devices, context, clock } = scene();
+    devices.add("/boot/data.header", headerBytes("detached"));
+    devices.add("/dev/md0", withoutSize("/dev/md0"));
+    const found = new LuksSearch(volume, context, devices, clock).run();
+    await settle();
+    expect(context.notes).toEqual(["waiting for /dev/md0"]);
+    devices.add("/dev/md0", nothing);
+    expect(await found).toMatchObject({ device: "/dev/md0", header: { uuid: uuidOf.detached } });
   });
 
   test("a dying disk holds up neither the others nor the boot", async () => {

@@ -17,6 +17,28 @@ async function hungUp(connection: StreamConnection): Promise<boolean> {
   return false;
 }
 
+describe("an agent that alone still asks", () => {
+  const isOver = async (work: Promise<void>): Promise<boolean> =>
+    await Promise.race([work.then(() => true), Bun.sleep(300).then(() => false)]);
+
+  test("waits for the session of a person, and for nobody when others declined", async () => {
+    await using scene = new Scene({ root: "good" });
+    const client = scene.client();
+    await until(client, () => client.state);
+    const deserted = scene.source.deserted(true);
+    expect(await isOver(deserted)).toBe(false);
+    client[Symbol.dispose]();
+    await deserted;
+  });
+
+  test("waits for a person to come where nobody could be asked, unless nobody can come", async () => {
+    await using open = new Scene({ root: "good" });
+    await using shut = new Scene({ root: "good" }, { trouble: "no network" });
+    expect(await isOver(open.source.deserted(false))).toBe(false);
+    await shut.source.deserted(false);
+  });
+});
+
 describe("an answer from afar", () => {
   test("is told wrong, then right, and the session hears the end", async () => {
     await using scene = new Scene({ root: "good" });

@@ -22,6 +22,7 @@ function alone(parts: { foreign?: ForeignQuestion[]; bootIsDone?: boolean } = {}
   const clock = new HandClock();
   const foreign = parts.foreign ?? [];
   const answers: string[] = [];
+  const state = { isAlive: true, isRootMounted: false };
   const desk = new Desk({
     clock,
     from: undefined,
@@ -35,10 +36,12 @@ function alone(parts: { foreign?: ForeignQuestion[]; bootIsDone?: boolean } = {}
     },
     askpass: () => undefined,
     answerAskpass: () => false,
+    isAlive: () => state.isAlive,
+    rootIsMounted: () => state.isRootMounted,
     bootIsDone: () => parts.bootIsDone ?? false,
   });
   const end = desk.until(() => desk.end, never);
-  return { clock, desk, foreign, answers, end };
+  return { clock, desk, foreign, answers, end, state };
 }
 
 describe("a session", () => {
@@ -108,6 +111,51 @@ describe("a session", () => {
     expect(desk.question).toBeUndefined(); // the file may still be there for a moment
     await clock.advance(WAIT_FOR_REPEAT + 1000);
     expect(await end).toEqual({ kind: "answered" });
+  });
+
+  /** One question of another program, answered. */
+  async function answered(id: string) {
+    const parts = alone({ foreign: [asks(id)] });
+    await parts.clock.advance(100);
+    using secret = secretOf("typed");
+    (parts.desk.question as Extract<Asked, { by: "other" }>).answer(secret);
+    parts.foreign.splice(0);
+    return parts;
+  }
+
+  test("is over when systemd-cryptsetup, once answered, has ended without asking again", async () => {
+    const { clock, desk, end, state } = await answered("cryptsetup:/dev/sdb");
+    await clock.advance(1000);
+    expect(desk.end).toBeUndefined();
+    state.isAlive = false;
+    await clock.advance(100);
+    expect(await end).toEqual({ kind: "answered" });
+  });
+
+  test("is over when what only asked has ended, and the root is mounted", async () => {
+    const { clock, desk, end, state } = await answered("latchkey-fallback:/dev/vda");
+    state.isAlive = false;
+    await clock.advance(1000);
+    expect(desk.end).toBeUndefined();
+    state.isRootMounted = true;
+    await clock.advance(100);
+    expect(await end).toEqual({ kind: "answered" });
+  });
+
+  test("does not call all open that another program may have got a wrong answer for", async () => {
+    await using scene = new Scene({ root: "good" });
+    scene.foreign = [asks("cryptsetup:/dev/sdb", "/run/a")];
+    scene.askersAreAlive = true;
+    const desk = scene.desk();
+    await desk.until(() => desk.state, never);
+    await desk.answerAgent(secretOf("good"), never);
+    const first = await desk.until(() => (desk.question?.by === "other" ? desk.question : undefined), never);
+    using secret = secretOf("wrong");
+    first?.answer(secret);
+    await desk.until(() => (desk.state ? undefined : true), never); // the agent is done
+    expect(desk.end).toBeUndefined();
+    scene.foreign = [asks("cryptsetup:/dev/sdb", "/run/b")];
+    expect(await desk.until(() => desk.question, never)).toMatchObject({ subject: first?.subject });
   });
 
   test("sees a question that is asked again as another one about the same", async () => {

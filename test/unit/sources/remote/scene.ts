@@ -95,6 +95,8 @@ export class RemoteHeart implements SourceContext {
 export interface SceneOptions {
   readonly start?: RemotePlan["start"];
   readonly trusted?: ReadonlySet<number>;
+  /** Why the network or the server did not come up. */
+  readonly trouble?: string;
 }
 
 /** A remote source at a real socket, and sessions that come to it. */
@@ -102,27 +104,37 @@ export class Scene implements AsyncDisposable {
   readonly heart: RemoteHeart;
   readonly folder = mkdtempSync("/tmp/latchkey-remote-");
   readonly socket = join(this.folder, "agent.sock");
+  readonly source: RemoteSource;
   readonly running: Promise<void>;
   readonly doors: string[] = [];
   /** What other programs ask. */
   foreign: ReturnType<DeskParts["foreignQuestions"]> = [];
   readonly foreignAnswers: string[] = [];
   isBootDone = false;
+  /** Those whose questions were answered still work on it. */
+  askersAreAlive = false;
+  isRootMounted = false;
   readonly #open: Disposable[] = [];
 
-  constructor(passphrases: Readonly<Record<string, string>>, { start = "always", trusted }: SceneOptions = {}) {
+  constructor(
+    passphrases: Readonly<Record<string, string>>,
+    { start = "always", trusted, trouble }: SceneOptions = {},
+  ) {
     this.heart = new RemoteHeart(passphrases);
-    const source = new RemoteSource({
+    this.source = new RemoteSource({
       volumes: Object.keys(passphrases),
       start,
       clock: monotonicClock,
       trusted: trusted ?? new Set([process.getuid?.() ?? 0]),
       host: "server1",
       listen: () => StreamListener.bind(this.socket),
-      openDoor: async () => void this.doors.push("open"),
+      openDoor: async () => {
+        this.doors.push("open");
+        return trouble;
+      },
       announce: async () => undefined,
     });
-    this.running = source.run(this.heart);
+    this.running = this.source.run(this.heart);
   }
 
   connect(): StreamConnection {
@@ -147,6 +159,8 @@ export class Scene implements AsyncDisposable {
         },
         askpass: () => undefined,
         answerAskpass: () => false,
+        isAlive: () => this.askersAreAlive,
+        rootIsMounted: () => this.isRootMounted,
         bootIsDone: () => this.isBootDone,
         ...parts,
       }),

@@ -81,7 +81,8 @@ describe("the SSH server in an image", () => {
     build(on, "initramfs-tools", { network: "ip=192.0.2.7::192.0.2.1:24::eth0:none" });
     expect(existsSync(join(on.root, "image/usr/lib/latchkey/home/.ssh/authorized_keys"))).toBe(true);
     expect(existsSync(join(on.root, "image/root"))).toBe(false);
-    expect(inImage(on, "/usr/lib/latchkey/remote-ip")).toBe("ip=192.0.2.7::192.0.2.1:24::eth0:none\n");
+    // As klibc's ipconfig reads it.
+    expect(inImage(on, "/usr/lib/latchkey/remote-ip")).toBe("ip=192.0.2.7::192.0.2.1:255.255.255.0::eth0:none\n");
   });
 
   test.each<[string, Readonly<Record<string, string>>, Record<string, unknown>, string, string]>([
@@ -175,6 +176,16 @@ describe("a set-up of dropbear-initramfs", () => {
     expect(inImage(on, "/root-Xy12/.ssh/authorized_keys")).toEndWith("other\n");
   });
 
+  test("decides on network and port, and what the configuration says of them is not passed over in silence", () => {
+    using on = machine(debian);
+    expect(build(on, "initramfs-tools", { network: "ip=192.0.2.7:::::eth0:none", port: 22022 }).warnings).toEqual([
+      expect.stringContaining("[remote] network does not count"),
+      expect.stringContaining("[remote] port does not count: dropbear-initramfs is installed, and has port 2222"),
+    ]);
+    using same = machine(debian);
+    expect(build(same, "initramfs-tools", { port: 2222 }).warnings).toEqual([]);
+  });
+
   test("is not fought with another server", () => {
     using on = machine({ ...debian, "/usr/sbin/sshd": "" });
     expect(() => build(on, "initramfs-tools", { server: "openssh" })).toThrow("dropbear-initramfs is installed");
@@ -236,7 +247,7 @@ describe("host keys", () => {
     using on = new FakeMachine(async () => failed(1, "disk on fire\n"));
     on.put("/usr/sbin/dropbear", "");
     const [step] = planHostKeys(on, "dracut", plan);
-    expect(step && runHostKeyStep(on, step)).rejects.toThrow("disk on fire");
+    await expect(step && runHostKeyStep(on, step)).rejects.toThrow("disk on fire");
   });
 });
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SystemMappings } from "../../../../../src/providers/luks/mappings.ts";
 import type { MappingOpener, MappingRequest } from "../../../../../src/providers/luks/opener.ts";
-import { escapeUnitName } from "../../../../../src/providers/luks/systemd-lane/cryptsetup-unit.ts";
+import { escapeUnitName, unescapeUnitName } from "../../../../../src/providers/luks/systemd-lane/cryptsetup-unit.ts";
 import { KeySockets } from "../../../../../src/providers/luks/systemd-lane/key-sockets.ts";
 import { ASK_LIMIT, MAPPING_LIMIT, SystemdLane } from "../../../../../src/providers/luks/systemd-lane/lane.ts";
 import { SecretBytes } from "../../../../../src/system/secret-bytes.ts";
@@ -228,4 +228,11 @@ test.skipIf(!hasEscape)("names become parts of unit names as systemd-escape writ
   for (const name of ["root", "my-data", ".hidden", "a.b", "luks-6c617463-6865", "a_b:c", "späte platte", "a\\b"]) {
     expect(escapeUnitName(name)).toBe(Bun.spawnSync(["systemd-escape", "--", name]).stdout.toString().trimEnd());
   }
+});
+
+test("and are read back from there; what was never written so stays as it is", () => {
+  for (const name of ["my-data", ".hidden", "luks-6c617463-6865", "späte platte", "a\\b", "a-b/c"]) {
+    expect(unescapeUnitName(escapeUnitName(name))).toBe(name);
+  }
+  for (const name of ["root", "my-data", "a\\b", "a\\x2", "späte-platte"]) expect(unescapeUnitName(name)).toBe(name);
 });
