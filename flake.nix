@@ -1,5 +1,5 @@
 {
-  description = "latchkey opens a machine's encrypted disks at boot: bcachefs, LUKS and ZFS, by TPM, Tang, USB stick, console or SSH";
+  description = "latchkey opens a machine's encrypted disks at boot: bcachefs and LUKS, by TPM, Tang, USB stick, console or SSH";
 
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
 

@@ -19,7 +19,8 @@ const page = `# Errors
 <!-- made by \`npm run docs\` from src/system/error-table.ts -->
 
 An error is one line on standard error, \`latchkey: error: CODE: what happened\`, followed by \`latchkey: hint: …\` where there
-is advice. The code is stable: scripts may look for it. The exit status follows from the code.
+is advice. The code is stable: scripts may look for it. The exit status follows from the code. What to do when a disk did not open is in
+[troubleshooting.md](troubleshooting.md).
 
 | exit status | outcome | meaning |
 | --- | --- | --- |

@@ -2,7 +2,7 @@
 # Managed by "latchkey install dracut", which overwrites it: do not edit.
 #
 # Lets systemd-networkd run (latchkey-network.service), and takes down what it brought up before the real root runs: that sets its
-# network up by itself, and must not find an address it knows nothing of. Builtins, mkdir, rm and ip only.
+# network up by itself, and must not find an address it knows nothing of. Builtins, mkdir, rm and latchkey only.
 
 mark=/run/latchkey-network
 settings=/run/systemd/network
@@ -66,12 +66,8 @@ case ${1-} in
         ;;
     down)
         is_wanted_by_others && exit 0
-        for interface in /sys/class/net/*; do
-            interface=${interface##*/}
-            [ "$interface" = lo ] && continue
-            ip address flush dev "$interface"
-            ip link set dev "$interface" down
-        done
+        # Not by ip: with its libelf in the image systemd would load BPF programs at every boot.
+        /usr/bin/latchkey network-down
         ;;
 esac
 exit 0

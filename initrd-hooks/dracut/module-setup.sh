@@ -57,9 +57,10 @@ latchkey_can_network() {
 }
 
 # Can systemd-networkd serve the SSH server? It is brought by ourselves (latchkey_install_networkd): hooks of dracut's module for it run at
-# every boot, and its bash becomes the shell of all hooks. A boot that asks nobody pays for none of it.
+# every boot, its bash becomes the shell of all hooks, and with the libelf of its ip systemd finds its libbpf complete, and loads BPF programs.
+# A boot that asks nobody pays for none of it.
 latchkey_has_networkd() {
-    require_binaries ip "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-network-generator &> /dev/null \
+    require_binaries "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-network-generator &> /dev/null \
         && latchkey_has_module kernel-network-modules \
         && grep -qs '^systemd-network:' "${dracutsysrootdir-}"/etc/passwd
 }
@@ -224,7 +225,7 @@ latchkey_install_configuration() {
 latchkey_install_networkd() {
     local _database
     # shellcheck disable=SC2154  # set by dracut, here and below
-    inst_multiple ip "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-network-generator \
+    inst_multiple "$systemdutildir"/systemd-networkd "$systemdutildir"/systemd-network-generator \
         "$systemdsystemunitdir"/systemd-networkd.service "$systemdsystemunitdir"/systemd-networkd.socket
     # shellcheck disable=SC2154
     inst_multiple -o "$tmpfilesdir"/systemd-network.conf "$systemdutildir"/networkd.conf "$systemdutildir/networkd.conf.d/*.conf" \
@@ -276,7 +277,7 @@ latchkey_install_remote() {
         latchkey_install_networkd
     else
         dfatal "latchkey: the source remote wants the network, and nothing here can bring it up in an initrd."
-        dfatal "latchkey: install iproute2 for systemd-networkd, or NetworkManager; the old image stays as it is."
+        dfatal "latchkey: install systemd-networkd, or NetworkManager; the old image stays as it is."
         exit 1
     fi
     inst_multiple mkdir

@@ -149,19 +149,15 @@ latchkey_configure_network() {
     configure_networking
 }
 
-# The network that was brought up for latchkey alone goes down: the booted system sets up its own. What is still waiting for a
-# card or an address, for minutes perhaps, would meddle with that.
+# The network that was brought up for latchkey alone goes down, also where ip= gave it its address: the booted system sets up its
+# own, and ifup(8) fails at an address that is there already. What is still waiting for a card or an address, for minutes
+# perhaps, would meddle with that.
 latchkey_network_down() {
     [ -d "$latchkey_network" ] || return 0
     if read -r latchkey_process 2> /dev/null < "$latchkey_network/pid"; then latchkey_end_family "$latchkey_process"; fi
     rm -rf "$latchkey_network"
     # remote-stop takes it down, once nobody is logged in any more.
     if [ -d /run/latchkey-remote ]; then return 0; fi
-    # Asked for on the kernel command line: then it is wanted on.
-    case ${IP-} in
-        "" | none | off) ;;
-        *) return 0 ;;
-    esac
     for latchkey_interface in /sys/class/net/*; do
         latchkey_interface=${latchkey_interface##*/}
         [ "$latchkey_interface" = lo ] && continue

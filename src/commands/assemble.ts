@@ -109,7 +109,8 @@ const makers: Partial<Record<SourceKind, MakeSource>> = {
           authority === undefined
             ? shared
             : scope.use(machineTools({ tangPatience: 0, ...tcti, authorityFile: authority }));
-        return new ClevisSource({ volumes: [name], findTokens, timeLimit: timeout, tools });
+        const opensAlone = inHeader !== undefined;
+        return new ClevisSource({ volumes: [name], opensAlone, findTokens, timeLimit: timeout, tools });
       } catch (thrown) {
         return new UnusableSource("clevis", [name], asLatchkeyError(thrown));
       }

@@ -80,7 +80,7 @@ export function registerBoot(program: Command): void {
         announce,
         needed: neededVolumes(plan),
         afterOpening: assembleAfterOpening(),
-        settled: (volume) => listening.release(volume),
+        settled: (volume, standing) => listening.release(volume, standing),
       },
       signal,
     );

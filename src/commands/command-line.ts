@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   "read-key": async () => (await import("./read-key.ts")).registerReadKey,
   "image-remote": async () => (await import("./image-remote.ts")).registerImageRemote,
   "image-needs": async () => (await import("./image-needs.ts")).registerImageNeeds,
+  "network-down": async () => (await import("./network-down.ts")).registerNetworkDown,
 };
 
 /**

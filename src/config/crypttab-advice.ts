@@ -21,7 +21,8 @@ export function crypttabAdvice(entry: CrypttabEntry, server: CrypttabServer): re
     ...(server === "systemd" && has("keyscript")
       ? ["systemd has no keyscripts: after the initrd this entry is skipped"]
       : []),
-    ...(keyFile === undefined && !has("keyscript")
+    // latchkey obeys neither, which is said above.
+    ...(keyFile === undefined && !has("keyscript") && server !== "latchkey"
       ? sizes.map(({ name }) => `${name} says how a key file is read, and the third field names none`)
       : []),
     ...(keyFile !== undefined && !keyFile.startsWith("/") && !has("keyscript")

@@ -7,12 +7,12 @@ import { parseVolumeName } from "./volume-name.ts";
 /** The sources that read a key from a file: `usb`, `keyfile`, `vault`. */
 
 /** Long enough for a stick behind a hub to be there after the power comes on. */
-export const keyFileTimeout = 10_000;
+const keyFileTimeout = 10_000;
 
 /** crypttab's own limit for a key file, and ours: see MAX_SECRET_BYTES. */
 const maxKeyBytes = 8 * 1024 * 1024;
 /** Volumes have two sticks or three; more is a mistake. */
-export const maxSticks = 8;
+const maxSticks = 8;
 const maxPathLength = 1024;
 /** No stick is larger than this; keeps offsets exact. */
 const maxOffset = 2 ** 48;

@@ -24,7 +24,7 @@ import { promptOnly } from "./toml-sources.ts";
 import { vaultProblems } from "./vaults.ts";
 
 /** What holds when nobody says otherwise, in milliseconds. docs/configuration.md names them. */
-export const planDefaults = {
+const planDefaults = {
   /** Long enough for a TPM to answer, short enough that nobody wonders whether the machine is dead. */
   promptAfter: 2000,
   /** systemd's own limit for a device (DefaultDeviceTimeoutSec=). */

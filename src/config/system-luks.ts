@@ -140,6 +140,9 @@ function uuidOf({ device }: Pick<CrypttabEntry, "device">): string | undefined {
   return device.by === "tag" && device.tag === "UUID" ? device.value : undefined;
 }
 
+/** What systemd makes of a line once the system is up. */
+const forLater: ReadonlySet<string> = new Set(["noauto", "nofail", "_netdev"]);
+
 /** Options that make something else than LUKS of a device. */
 const otherKinds: readonly string[] = [
   ...["plain", "swap", "tmp", "bitlk", "fvault2"],
@@ -195,8 +198,10 @@ function served(
   { name, device, uuid, options, origin }: Statement,
   machine: MachineFacts,
 ): { readonly volume: SystemVolume; readonly clauses: readonly string[] } {
-  const { settings, isOnDemand, isHeadless, problems } = readLuksOptions(options);
   const isDebians = origin.file === cryptrootCrypttab;
+  // What an initramfs of Debian's carries it needs, whatever the line says for later, and cryptroot waits and asks for it.
+  const counted = isDebians ? options.filter((option) => !forLater.has(option.name)) : options;
+  const { settings, isOnDemand, isHeadless, problems } = readLuksOptions(counted);
   const opener = openerOf(origin, machine);
   const hasKeyscript = options.some((option) => option.name === "keyscript");
   return {
@@ -208,8 +213,8 @@ function served(
       luks: uuid === undefined ? settings : { ...settings, uuid },
       origin,
       opener,
-      // What an initramfs of Debian's carries it needs, whatever the line says for later. A keyscript waits to be called.
-      isOnDemand: (isOnDemand && !isDebians) || hasKeyscript,
+      // A keyscript waits to be called.
+      isOnDemand: isOnDemand || hasKeyscript,
       ...(isHeadless ? { sources: headless } : {}),
     },
     // On a system that is up latchkey opens by hand what systemd opens at boot, and the boot is what the line is for.

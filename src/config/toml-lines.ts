@@ -1,4 +1,5 @@
 import { parse } from "smol-toml";
+import { TextCursor } from "./text-cursor.ts";
 
 /** The way to a value in a TOML document: keys of tables, numbers in arrays. */
 export type KeyPath = readonly (string | number)[];
@@ -62,21 +63,20 @@ function lineAt(lineStarts: readonly number[], at: number): number {
 class NotToml extends Error {}
 
 class Scanner {
-  readonly #text: string;
-  #at = 0;
+  readonly #cursor: TextCursor;
 
   constructor(text: string) {
-    this.#text = text;
+    this.#cursor = new TextCursor(text, () => new NotToml());
   }
 
   document(root: KeyNode): void {
     let table = root;
     try {
       for (;;) {
-        this.#skip(/[ \t\r\n\ufeff]|#[^\n]*/y);
-        if (this.#at >= this.#text.length) return;
-        if (this.#text.startsWith("[[", this.#at)) table = this.#arrayHeader(root);
-        else if (this.#text[this.#at] === "[") table = this.#header(root);
+        this.#cursor.skip(/[ \t\r\n\ufeff]|#[^\n]*/y);
+        if (this.#cursor.at >= this.#cursor.text.length) return;
+        if (this.#cursor.text.startsWith("[[", this.#cursor.at)) table = this.#arrayHeader(root);
+        else if (this.#cursor.next === "[") table = this.#header(root);
         else this.#keyAndValue(table, 0);
       }
     } catch (thrown) {
@@ -85,20 +85,20 @@ class Scanner {
   }
 
   #header(root: KeyNode): KeyNode {
-    const start = this.#at;
-    this.#expect("[");
+    const start = this.#cursor.at;
+    this.#cursor.expect("[");
     const node = this.#walk(root, this.#key(), start);
-    this.#expect("]");
+    this.#cursor.expect("]");
     // A table may be named by [a.b] first and by [a] later: its own header is the better line.
     node.at = start;
     return node;
   }
 
   #arrayHeader(root: KeyNode): KeyNode {
-    const start = this.#at;
-    this.#expect("[[");
+    const start = this.#cursor.at;
+    this.#cursor.expect("[[");
     const path = this.#key();
-    this.#expect("]]");
+    this.#cursor.expect("]]");
     const parent = this.#walk(root, path.slice(0, -1), start);
     const list = childOf(parent, path.at(-1) ?? "", start);
     const item = newNode(start);
@@ -107,9 +107,9 @@ class Scanner {
   }
 
   #keyAndValue(table: KeyNode, depth: number): void {
-    const start = this.#at;
+    const start = this.#cursor.at;
     const node = this.#walk(table, this.#key(), start);
-    this.#expect("=");
+    this.#cursor.expect("=");
     this.#value(node, depth);
   }
 
@@ -126,16 +126,16 @@ class Scanner {
   #key(): readonly string[] {
     const path: string[] = [];
     do {
-      this.#skip(/[ \t]/y);
-      const quote = this.#text[this.#at];
-      path.push(quote === '"' || quote === "'" ? this.#quotedKey(quote) : this.#take(/[A-Za-z0-9_-]+/y));
-      this.#skip(/[ \t]/y);
-    } while (this.#accept("."));
+      this.#cursor.skip(/[ \t]/y);
+      const quote = this.#cursor.next;
+      path.push(quote === '"' || quote === "'" ? this.#quotedKey(quote) : this.#cursor.take(/[A-Za-z0-9_-]+/y));
+      this.#cursor.skip(/[ \t]/y);
+    } while (this.#cursor.accept("."));
     return path;
   }
 
   #quotedKey(quote: string): string {
-    const raw = this.#take(quote === '"' ? /"(?:[^"\\\n]|\\.)*"/y : /'[^'\n]*'/y);
+    const raw = this.#cursor.take(quote === '"' ? /"(?:[^"\\\n]|\\.)*"/y : /'[^'\n]*'/y);
     try {
       return Object.keys(parse(`${raw} = 0`))[0] ?? "";
     } catch {
@@ -145,14 +145,14 @@ class Scanner {
 
   #value(node: KeyNode, depth: number): void {
     if (depth > maxDepth) throw new NotToml();
-    this.#skip(/[ \t]/y);
-    switch (this.#text[this.#at]) {
+    this.#cursor.skip(/[ \t]/y);
+    switch (this.#cursor.next) {
       case "{":
         this.#sequence("{", "}", () => this.#keyAndValue(node, depth + 1));
         break;
       case "[":
         this.#sequence("[", "]", () => {
-          const item = newNode(this.#at);
+          const item = newNode(this.#cursor.at);
           node.items.push(item);
           this.#value(item, depth + 1);
         });
@@ -164,68 +164,41 @@ class Scanner {
         this.#string("'", /'[^'\n]*'/y);
         break;
       default:
-        this.#take(/[^,\]}#\r\n]+/y);
+        this.#cursor.take(/[^,\]}#\r\n]+/y);
     }
   }
 
   /** On one line, or over several lines between three quotes, where up to two more belong to the string (TOML 1.0). */
   #string(quote: string, onOneLine: RegExp): void {
     const delimiter = quote.repeat(3);
-    if (!this.#accept(delimiter)) {
-      this.#take(onOneLine);
+    if (!this.#cursor.accept(delimiter)) {
+      this.#cursor.take(onOneLine);
       return;
     }
     let end = -1;
     for (;;) {
-      if (end < this.#at) end = this.#text.indexOf(delimiter, this.#at);
+      if (end < this.#cursor.at) end = this.#cursor.text.indexOf(delimiter, this.#cursor.at);
       if (end === -1) throw new NotToml();
-      const escaped = quote === '"' ? this.#text.slice(this.#at, end).indexOf("\\") : -1;
+      const escaped = quote === '"' ? this.#cursor.text.slice(this.#cursor.at, end).indexOf("\\") : -1;
       if (escaped === -1) break;
-      this.#at += escaped + 2;
+      this.#cursor.at += escaped + 2;
     }
-    this.#at = end + delimiter.length;
-    for (let more = 0; more < 2; more += 1) this.#accept(quote);
+    this.#cursor.at = end + delimiter.length;
+    for (let more = 0; more < 2; more += 1) this.#cursor.accept(quote);
   }
 
   /** What stands between brackets or braces, separated by commas; a comma, comments and line ends may follow the last. */
   #sequence(open: string, close: string, element: () => void): void {
     const between = /[ \t\r\n]|#[^\n]*/y;
-    this.#expect(open);
+    this.#cursor.expect(open);
     for (;;) {
-      this.#skip(between);
-      if (this.#accept(close)) return;
+      this.#cursor.skip(between);
+      if (this.#cursor.accept(close)) return;
       element();
-      this.#skip(between);
-      if (this.#accept(close)) return;
-      this.#expect(",");
+      this.#cursor.skip(between);
+      if (this.#cursor.accept(close)) return;
+      this.#cursor.expect(",");
     }
-  }
-
-  #skip(pattern: RegExp): void {
-    for (;;) {
-      pattern.lastIndex = this.#at;
-      const match = pattern.exec(this.#text);
-      if (!match) return;
-      this.#at = pattern.lastIndex;
-    }
-  }
-
-  #take(pattern: RegExp): string {
-    pattern.lastIndex = this.#at;
-    const match = pattern.exec(this.#text);
-    if (!match) throw new NotToml();
-    this.#at = pattern.lastIndex;
-    return match[0];
-  }
-
-  #accept(text: string): boolean {
-    const isThere = this.#text.startsWith(text, this.#at);
-    if (isThere) this.#at += text.length;
-    return isThere;
-  }
-
-  #expect(text: string): void {
-    if (!this.#accept(text)) throw new NotToml();
   }
 }
 

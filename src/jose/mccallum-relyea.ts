@@ -30,12 +30,14 @@ export class BlindedExchange implements Disposable {
   }
 
   /**
-   * The x coordinate of K, or of another point and then of K: ECDH gives T = e·S by its x alone, so Y − T and Y + T are both
-   * candidates, and only K opens the token. The second one is computed when it is asked for.
+   * Hands `open` the x coordinate of K, or of another point and then of K: ECDH gives T = e·S by its x alone, so Y − T and
+   * Y + T are both candidates, and only K opens the token. The second one is computed when the first one did not open it.
+   * @param open what it is given is wiped when it returns
+   * @returns what `open` gave, undefined when neither opened anything
    */
-  *unblind(answer: EcPublicKey): Generator<SecretBytes> {
+  unblind<Opened>(answer: EcPublicKey, open: (agreed: SecretBytes) => Opened | undefined): Opened | undefined {
     this.prepare();
-    if (this.#hiding) yield* sumAndDifference(this.#server.curve, answer, this.#hiding.bytes);
+    return this.#hiding && openWithEither(this.#server.curve, answer, this.#hiding.bytes, open);
   }
 
   /** Does beforehand what needs no answer: milliseconds of arithmetic that fit into the wait for the server. */
@@ -63,23 +65,30 @@ export class BlindedExchange implements Disposable {
 }
 
 /** The x coordinates of A − T and A + T for secret T (x, then y): ((yA ± yT)/(xA − xT))² − xA − xT. */
-function* sumAndDifference(curve: Curve, point: EcPublicKey, secret: Uint8Array): Generator<SecretBytes> {
+function openWithEither<Opened>(
+  curve: Curve,
+  point: EcPublicKey,
+  secret: Uint8Array,
+  open: (agreed: SecretBytes) => Opened | undefined,
+): Opened | undefined {
   const length = curve.coordinateBytes;
   using field = new PrimeField(curve.p, length);
-  const [pointX, pointY, secretX, secretY] = [
-    field.read(point.x),
-    field.read(point.y),
-    field.read(secret.subarray(0, length)),
-    field.read(secret.subarray(length)),
-  ];
+  const pointX = field.read(point.x);
+  const pointY = field.read(point.y);
+  const secretX = field.read(secret.subarray(0, length));
+  const secretY = field.read(secret.subarray(length));
   if (!pointX || !pointY || !secretX || !secretY) throw malformed("the answer has a coordinate beyond its field");
   const run = field.subtract(pointX, secretX);
   const minusBoth = field.subtract(field.subtract(field.element(), pointX), secretX);
-  for (const rise of [field.add(pointY, secretY), field.subtract(pointY, secretY)]) {
+  for (const isDifference of [true, false]) {
+    const rise = isDifference ? field.add(pointY, secretY) : field.subtract(pointY, secretY);
     const slope = field.quotient(rise, run);
     if (!slope) throw malformed("the answer is no sum of points"); // an honest one with a probability of 2^-256
-    yield field.write(field.add(field.multiply(slope, slope), minusBoth));
+    using agreed = field.write(field.add(field.multiply(slope, slope), minusBoth));
+    const opened = open(agreed);
+    if (opened !== undefined) return opened;
   }
+  return undefined;
 }
 
 /** The sum of two points that anybody may know. */

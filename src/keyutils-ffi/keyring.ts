@@ -5,7 +5,7 @@ import { SecretBytes } from "../system/secret-bytes.ts";
 import { type ErrnoName, errnoName, errnoText } from "./errno.ts";
 
 /** The special keyrings of the calling process, keyrings(7). */
-export const keyringIds = {
+const keyringIds = {
   thread: -1,
   process: -2,
   session: -3,

@@ -72,6 +72,8 @@ export interface SourceContext {
   progress(): Progress;
   /** The source has nothing now and says why, but goes on listening: the question need not wait for it any longer. */
   nothingYet(reason: LatchkeyError): void;
+  /** For a source that listens: what it was waiting for is there, and the run does not end before this has an end. */
+  atWork<T>(work: Promise<T>): Promise<T>;
   /** One line for the report. Never a secret. */
   note(text: string): void;
 }
@@ -97,6 +99,11 @@ export interface Source {
    * system's own way in follows when every other source has ended.
    */
   readonly listens?: boolean;
+  /**
+   * What it yields is right for its own volumes alone, as the token in a LUKS2 header is: it is not tried on other members of a pool. The pool
+   * opens when each member has accepted what is its own.
+   */
+  readonly opensAlone?: boolean;
   /** Milliseconds after which the heart aborts it; none for a person. */
   readonly timeLimit?: number;
   /**

@@ -44,6 +44,8 @@ export interface Stack {
   unpack(machine: Machine, image: string, folder: string): Promise<Unpacked>;
   /** Has latchkey been put into that image? */
   holdsLatchkey(machine: Machine, image: string): Promise<boolean>;
+  /** Does the boot of that image bring a network up for tokens, or is it told to by the kernel command line? */
+  bringsNetwork(machine: Machine, tree: string): boolean;
   /** Will the boot of that image start latchkey, can it ask, and does the system's own question follow when it fails? */
   auditBoot(machine: Machine, tree: string): readonly Finding[];
 }

@@ -26,7 +26,7 @@ export type BtrfsReading = BtrfsSuperblock | { readonly problem: string } | unde
 /** BTRFS_SUPER_INFO_OFFSET. The copies at 64 MiB and 256 GiB are for repairs: the kernel looks at this one alone. */
 export const SUPERBLOCK_AT = 64 * 1024;
 /** BTRFS_SUPER_INFO_SIZE. */
-export const SUPERBLOCK_BYTES = 4096;
+const SUPERBLOCK_BYTES = 4096;
 
 const CHECKSUM_BYTES = 32;
 const MAGIC = new TextEncoder().encode("_BHRfS_M");

@@ -3,7 +3,7 @@ import type { Clock } from "./clock.ts";
 import { LatchkeyError } from "./errors.ts";
 
 /** Milliseconds one device may take for its superblocks; a dying disk takes minutes and must not hold up the others. */
-export const PROBE_LIMIT = 5000;
+const PROBE_LIMIT = 5000;
 
 /** Yields at once and after each change of the devices, until the limit (milliseconds) or the signal. */
 export async function* lookAgain(

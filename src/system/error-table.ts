@@ -90,13 +90,19 @@ export const errorTable = {
   },
   "device/is-directory": { outcome: "failed", when: "a directory was named where a block device is wanted" },
   "device/missing": { outcome: "unavailable", when: "a device does not exist, or has no size yet" },
-  "device/no-answer": { outcome: "failed", when: "a device did not answer a read within its time limit" },
+  "device/no-answer": {
+    outcome: "failed",
+    when: "a device did not answer a read within its time limit: the disk or its cable may be failing",
+  },
   "device/not-a-disk": {
     outcome: "failed",
     when: "a character device, pipe or socket was named where a block device is wanted",
   },
   "device/permission-denied": { outcome: "failed", when: "this user may not read a device" },
-  "device/unreadable": { outcome: "failed", when: "a device gave an I/O error" },
+  "device/unreadable": {
+    outcome: "failed",
+    when: "a device gave an I/O error: the disk or its cable may be failing, and dmesg has the kernel's words",
+  },
   "enroll/cannot-write": {
     outcome: "failed",
     when: "a new token cannot be written to its place, or the one that lies there cannot be kept beside it",
@@ -162,7 +168,10 @@ export const errorTable = {
     outcome: "refused",
     when: "latchkey is to be uninstalled, and crypttab still names it as a keyscript, or fstab or systemd a unit of it",
   },
-  "internal/defect": { outcome: "failed", when: "latchkey met a case its authors did not think of" },
+  "internal/defect": {
+    outcome: "failed",
+    when: "latchkey met a case its authors did not think of; please report it with the output of `latchkey report --json`",
+  },
   "key-file/bad-format": {
     outcome: "failed",
     when: "a key file is empty, or is not what its `format` says: no hexadecimal digits, or no single line of text",
@@ -339,7 +348,10 @@ export const errorTable = {
     outcome: "unavailable",
     when: "every source ended without a credential that opens the volume",
   },
-  "unlock/no-provider": { outcome: "failed", when: "this version of latchkey does not know the volume's kind" },
+  "unlock/no-provider": {
+    outcome: "failed",
+    when: "this version of latchkey does not know the volume's kind, and leaves it to the system",
+  },
   "unlock/not-encrypted": { outcome: "failed", when: "`latchkey unlock` was given a volume that needs no unlocking" },
   "unlock/no-source": { outcome: "unavailable", when: "no source is configured for the volume" },
   "system/output-failed": {
@@ -430,13 +442,19 @@ export const errorTable = {
     outcome: "failed",
     when: "a token was sealed by another TPM or before this one was cleared, or is damaged",
   },
-  "tpm2/interrupted": { outcome: "failed", when: "work with the TPM was ended before it was done" },
+  "tpm2/interrupted": {
+    outcome: "failed",
+    when: "work with the TPM was ended before it was done: its time was up, or another source had opened the volume",
+  },
   "tpm2/lockout": { outcome: "unavailable", when: "the TPM takes no passwords for a while, after too many wrong ones" },
   "tpm2/no-room": {
     outcome: "unavailable",
     when: "the TPM has no room for an object or session: leftovers of another program fill it",
   },
-  "tpm2/not-started": { outcome: "unavailable", when: "nobody has sent the TPM its start-up command" },
+  "tpm2/not-started": {
+    outcome: "unavailable",
+    when: "nobody has sent the TPM its start-up command, as the firmware should have",
+  },
   "tpm2/owner-password": {
     outcome: "refused",
     when: "the TPM's owner hierarchy has a password, and Clevis tokens need it without one",

@@ -41,7 +41,9 @@ function takePages(size: number): Uint8Array<ArrayBuffer> {
 
 function mapPages(length: number): Uint8Array<ArrayBuffer> {
   const address = Number(libc().mmap(0n, BigInt(length), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n));
-  if (!(address > 0)) throw new LatchkeyError("system/no-memory", `no memory for a secret of up to ${length} bytes`);
+  // MAP_FAILED is −1, which is 2⁶⁴ − 1 here; addresses of processes end far below what a number holds exactly.
+  if (!Number.isSafeInteger(address) || address === 0)
+    throw new LatchkeyError("system/no-memory", `no memory for a secret of up to ${length} bytes`);
   libc().madvise(BigInt(address), BigInt(length), MADV_DONTDUMP);
   libc().madvise(BigInt(address), BigInt(length), MADV_DONTFORK);
   libc().mlock(BigInt(address), BigInt(length));

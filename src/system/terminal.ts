@@ -42,7 +42,7 @@ export type TerminalSettings = Uint8Array<ArrayBuffer>;
  * - ISIG off, and ctrl-C as a second end of line: a process without a controlling terminal would never get the signal,
  *   and one with it would die with the terminal still silent. This way ctrl-C is an answer: "no".
  */
-export function settingsForSecrets(settings: TerminalSettings): TerminalSettings {
+function settingsForSecrets(settings: TerminalSettings): TerminalSettings {
   const changed = settings.slice();
   const view = new DataView(changed.buffer);
   const cleared = INPUT.ISTRIP | INPUT.INLCR | INPUT.IGNCR | INPUT.IUCLC;

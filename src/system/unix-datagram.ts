@@ -1,9 +1,9 @@
 import { ptr } from "bun:ffi";
-import { closeSync, fchmodSync, rmSync } from "node:fs";
+import { closeSync, rmSync } from "node:fs";
 import { LatchkeyError } from "./errors.ts";
 import { errnoName, lastErrno, libc } from "./libc.ts";
 import type { SecretBytes } from "./secret-bytes.ts";
-import { AF_UNIX, socketAddress } from "./unix-address.ts";
+import { AF_UNIX, boundSocket, socketAddress, socketFailure } from "./unix-address.ts";
 
 /**
  * AF_UNIX datagram sockets, unix(7), which Bun does not offer. What arrives goes from the kernel straight into the pages of
@@ -49,22 +49,13 @@ export class DatagramSocket implements Disposable {
 
   /** @throws LatchkeyError `system/socket` */
   static bind(path: string): DatagramSocket {
-    const address = socketAddress(path);
-    const fd = libc().socket(AF_UNIX, SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
-    if (fd < 0) throw failed("create a socket", path);
-    const made = new DatagramSocket(path, fd);
-    try {
-      // bind(2) gives the path the socket's own mode less the umask, so it is closed to others from its first moment,
-      // without changing the umask of the whole process.
-      fchmodSync(fd, 0o600);
+    const fd = boundSocket(path, SOCK_DGRAM_NONBLOCK_CLOEXEC, (made) => {
       const on = new Int32Array([1]);
-      if (libc().setsockopt(fd, SOL_SOCKET, SO_PASSCRED, on, on.byteLength) < 0) throw failed("ask who sends", path);
-      if (libc().bind(fd, address, address.length) < 0) throw failed("bind a socket", path);
-    } catch (thrown) {
-      closeSync(fd);
-      throw thrown instanceof LatchkeyError ? thrown : failed("prepare a socket", path, thrown);
-    }
-    return made;
+      if (libc().setsockopt(made, SOL_SOCKET, SO_PASSCRED, on, on.byteLength) < 0) {
+        throw socketFailure("ask who sends to", path);
+      }
+    });
+    return new DatagramSocket(path, fd);
   }
 
   /** For poll(2). */
@@ -123,18 +114,12 @@ function readCredentials(block: DataView): Datagram["sender"] {
 export function sendDatagram(path: string, secret: SecretBytes): void {
   const address = socketAddress(path);
   const fd = libc().socket(AF_UNIX, SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
-  if (fd < 0) throw failed("create a socket for", path);
+  if (fd < 0) throw socketFailure("create a socket for", path);
   try {
     const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     const sent = libc().sendto(fd, secret.bytes, BigInt(secret.length), flags, address, address.length);
-    if (sent < 0) throw failed("send to", path);
+    if (sent < 0) throw socketFailure("send to", path);
   } finally {
     closeSync(fd);
   }
-}
-
-/** Reads errno, so it is called right after the call that failed. */
-function failed(what: string, path: string, cause?: unknown): LatchkeyError {
-  const reason = cause === undefined ? errnoName(lastErrno()) : "the system refused";
-  return new LatchkeyError("system/socket", `cannot ${what} ${path} (${reason})`, cause === undefined ? {} : { cause });
 }

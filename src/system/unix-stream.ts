@@ -1,8 +1,8 @@
-import { closeSync, fchmodSync, rmSync } from "node:fs";
+import { closeSync, rmSync } from "node:fs";
 import { LatchkeyError } from "./errors.ts";
 import { errnoName, lastErrno, libc } from "./libc.ts";
 import type { SecretBytes } from "./secret-bytes.ts";
-import { AF_UNIX, socketAddress } from "./unix-address.ts";
+import { AF_UNIX, boundSocket, socketAddress, socketFailure } from "./unix-address.ts";
 
 /**
  * AF_UNIX stream sockets that listen, unix(7). Bun has them, but shows neither the credentials nor the name of who connects,
@@ -63,9 +63,9 @@ export class StreamConnection implements Disposable {
   static connect(path: string): StreamConnection {
     const address = socketAddress(path);
     const fd = libc().socket(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
-    if (fd < 0) throw failed("create a socket for", path);
+    if (fd < 0) throw socketFailure("create a socket for", path);
     try {
-      if (libc().connect(fd, address, address.length) < 0) throw failed("connect to", path);
+      if (libc().connect(fd, address, address.length) < 0) throw socketFailure("connect to", path);
       return new StreamConnection(fd, readPeer(fd));
     } catch (thrown) {
       closeSync(fd);
@@ -133,19 +133,10 @@ export class StreamListener implements Disposable {
    * @throws LatchkeyError `system/socket`, also when something is at that path already
    */
   static bind(path: string): StreamListener {
-    const address = socketAddress(path);
-    const fd = libc().socket(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
-    if (fd < 0) throw failed("create a socket for", path);
-    try {
-      fchmodSync(fd, 0o600); // bind(2) gives the path the socket's own mode
-      if (libc().bind(fd, address, address.length) < 0) throw failed("bind a socket at", path);
-    } catch (thrown) {
-      closeSync(fd);
-      throw thrown;
-    }
+    const fd = boundSocket(path, SOCK_STREAM_NONBLOCK_CLOEXEC);
     const made = new StreamListener(path, fd);
     if (libc().listen(fd, BACKLOG) === 0) return made;
-    const error = failed("listen at", path);
+    const error = socketFailure("listen at", path);
     made[Symbol.dispose]();
     throw error;
   }
@@ -207,8 +198,4 @@ function eventsOf(fd: number, wanted: number): number {
   view.setInt32(0, fd, true);
   view.setInt16(4, wanted, true);
   return libc().poll(entry, 1n, 0) > 0 ? view.getUint16(6, true) : 0;
-}
-
-function failed(what: string, path: string): LatchkeyError {
-  return new LatchkeyError("system/socket", `cannot ${what} ${path} (${errnoName(lastErrno())})`);
 }

@@ -5,10 +5,15 @@ import type { ProofRoom } from "./proof-room.ts";
 
 type Errors = ReadonlyMap<string, LatchkeyError>;
 
+export interface ProvenMember {
+  readonly volume: FoundVolume;
+  readonly ready: ProvenVolume;
+}
+
 /** All volumes of a group, each with a credential that it has accepted; disposing wipes what would open them. */
 export interface ProvenGroup extends Disposable {
   /** In the order of the group. */
-  readonly members: readonly { readonly volume: FoundVolume; readonly ready: ProvenVolume }[];
+  readonly members: readonly ProvenMember[];
 }
 
 /** Proven by every member, or why not: volumes that refused, by name. */

@@ -2,7 +2,7 @@ import type { FoundVolume, OpenedVolume } from "../providers/provider.ts";
 import type { PoolProgress, Source } from "../sources/source.ts";
 import type { Credential } from "../system/credential.ts";
 import { asLatchkeyError, LatchkeyError } from "../system/errors.ts";
-import { openAll, type ProvenGroup, proveAll } from "./attempt.ts";
+import { openAll, type ProvenGroup, type ProvenMember, proveAll } from "./attempt.ts";
 import type { Board } from "./board.ts";
 import type { Group } from "./groups.ts";
 import type { Journal } from "./journal.ts";
@@ -30,6 +30,8 @@ export class Attempts {
   /** What this run opened. */
   readonly #handles = new Map<string, OpenedVolume>();
   readonly #proofs = new Map<Group, PoolProgress>();
+  /** Members of pools that have accepted what is their own, and wait for the others to do so. */
+  readonly #waiting = new Map<Group, ProvenMember[]>();
 
   constructor(parts: AttemptsParts) {
     this.#parts = parts;
@@ -98,7 +100,16 @@ export class Attempts {
     return group && this.#turns.get(group);
   }
 
-  async try(group: Group, source: Source, credential: Credential): Promise<ReadonlyMap<string, LatchkeyError>> {
+  /**
+   * Tries a credential on all members, or, where each has one of its own, on those that are named.
+   * @returns why volumes are not open, by name; empty also where a pool waits for what is another member's own
+   */
+  async try(
+    group: Group,
+    source: Source,
+    credential: Credential,
+    named: readonly string[],
+  ): Promise<ReadonlyMap<string, LatchkeyError>> {
     const names = group.volumes.map((volume) => volume.name);
     await this.#parts.board.until(
       () => names.every((name) => this.#parts.board.standing(name) !== "waiting"),
@@ -106,17 +117,26 @@ export class Attempts {
     );
     const targets = this.#targets(group);
     if (targets.length === 0 || this.#parts.signal.aborted) return new Map();
+    const before = source.opensAlone === true ? this.#provenOf(group, targets) : [];
+    const tried =
+      source.opensAlone === true
+        ? targets.filter(({ name }) => named.includes(name) && !before.some(({ volume }) => volume.name === name))
+        : targets;
     const started = this.#parts.clock.now();
-    this.#proofs.set(group, { pool: group.name, accepted: 0, of: targets.length });
-    const proof = await proveAll(targets, credential, {
+    this.#proofs.set(group, { pool: group.name, accepted: before.length, of: targets.length });
+    const proof = await proveAll(tried, credential, {
       room: this.#room,
       signal: this.#parts.signal,
-      accepted: (count) => this.#tellProgress(group, source, count, targets.length),
+      accepted: (count) => this.#tellProgress(group, source, before.length + count, targets.length),
     }).finally(() => this.#proofs.delete(group));
+    if (source.opensAlone === true && "proven" in proof) {
+      this.#waiting.set(group, [...before, ...proof.proven.members]);
+      if (before.length + tried.length < targets.length) return this.#waitForOthers(tried, source);
+    }
     const errors =
       "errors" in proof
         ? proof.errors
-        : await held(this.#openings, this.#open(group, source, targets, started, proof.proven));
+        : await held(this.#openings, this.#open(group, source, targets, started, this.#whole(group, proof.proven)));
     const [refusal] = errors.values();
     if (!refusal) return errors;
     for (const [name, error] of errors) this.#parts.journal.attempt({ volume: name, source, started, error });
@@ -126,6 +146,35 @@ export class Attempts {
       this.#parts.journal.heldBack(name, source, new LatchkeyError(heldBackCode(refusal), reason));
     }
     return errors;
+  }
+
+  /** Wipes what members of pools have accepted while others have not. */
+  forgetProofs(): void {
+    for (const group of this.#waiting.keys()) this.#forget(group);
+  }
+
+  #forget(group: Group): void {
+    for (const { ready } of this.#waiting.get(group) ?? []) ready[Symbol.dispose]();
+    this.#waiting.delete(group);
+  }
+
+  /** Those of the group that have accepted what is their own, and are to be opened still. */
+  #provenOf(group: Group, targets: readonly FoundVolume[]): readonly ProvenMember[] {
+    return (this.#waiting.get(group) ?? []).filter(({ volume }) => targets.includes(volume));
+  }
+
+  #waitForOthers(tried: readonly FoundVolume[], source: Source): ReadonlyMap<string, LatchkeyError> {
+    const text = "accepts its own key; its pool opens when each of the others has accepted its own";
+    for (const { name } of tried) this.#parts.journal.event(text, { volume: name, source: source.name });
+    return new Map();
+  }
+
+  /** What a credential has just proved, or with what is each member's own all that it has come to. */
+  #whole(group: Group, proven: ProvenGroup): ProvenGroup {
+    const waiting = this.#waiting.get(group) ?? [];
+    if (!proven.members.every((member) => waiting.includes(member))) return proven;
+    const inOrder = group.volumes.flatMap(({ name }) => waiting.filter(({ volume }) => volume.name === name));
+    return { members: inOrder, [Symbol.dispose]: () => this.#forget(group) };
   }
 
   /** What is closed of a group; of one volume under several names the first. */
@@ -156,6 +205,7 @@ export class Attempts {
       this.#parts.journal.announceError(rejection);
     }
     if (!opened) return errors;
+    this.#forget(group);
     for (const [name, handle] of handles) this.#handles.set(name, handle);
     // Journal first: settling the last volume ends the run.
     for (const { name } of targets) this.#parts.journal.attempt({ volume: name, source, started, error: null });

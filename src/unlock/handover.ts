@@ -62,7 +62,10 @@ export function planHandover(plan: Plan, report: Report): Handover {
 function refusedBelowRoot(plan: Plan, report: Report, roots: readonly VolumeRecord[]): VolumeRecord | undefined {
   if (roots.some(({ standing }) => standing === "opened" || standing === "already-open")) return undefined;
   const below = new Set(
-    plan.volumes.flatMap(({ name, kind, isForInitrd }) => (kind === "luks" && isForInitrd === true ? [name] : [])),
+    plan.volumes.flatMap(({ name, kind, luks, isForInitrd }) =>
+      // What comes over a network is not waited for, and may hold the root all the same.
+      kind === "luks" && (isForInitrd === true || luks?.needsNetwork === true) ? [name] : [],
+    ),
   );
   return report.volumes.find((volume) => below.has(volume.name) && isRefused(volume));
 }

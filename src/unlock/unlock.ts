@@ -70,7 +70,7 @@ class Unlocking {
   readonly #board: Board;
   readonly #journal: Journal;
   readonly #groupOf: ReadonlyMap<string, Group>;
-  /** Credentials that are being tried. A run is not over before they have an end, but for an interruption. */
+  /** Credentials that are being tried, and read by sources that had nothing before. A run is not over before they have an end, but for an interruption. */
   readonly #offers = new Set<Promise<unknown>>();
   readonly #attempts: Attempts;
   readonly #deferring: Deferring;
@@ -139,6 +139,7 @@ class Unlocking {
     this.#over.abort();
     await racing.ended;
     await this.#attempts.openingsEnded();
+    this.#attempts.forgetProofs();
     for (const name of new Set(this.#parts.plan.volumes.flatMap(vaultsOf))) void held(closings, this.#closeVault(name));
     await endOf(closings);
     this.#settleTheRest();
@@ -155,7 +156,7 @@ class Unlocking {
       if (!(await this.#attempts.close(name))) return;
       this.#journal.event("closed again: nothing waits for a key of it", { volume: name });
     } catch (thrown) {
-      const text = `stays open: ${asLatchkeyError(thrown).message}`;
+      const text = `stays open: ${asLatchkeyError(thrown).message.replace(`${name}: `, "")}`;
       this.#journal.event(text, { volume: name });
       announce(`${name}: ${text}`);
     }
@@ -210,6 +211,7 @@ class Unlocking {
       questionTime,
       progress: () => progressOf(this.#board.records, this.#journal.attempts, this.#attempts.progress),
       nothingYet,
+      atWork: (work) => held(this.#offers, work),
       note: (text) => this.#journal.event(text, { source: source.name }),
     };
   }
@@ -222,7 +224,8 @@ class Unlocking {
     await Promise.all(
       [...groups].map((group) =>
         this.#attempts.inTurn(group, async () => {
-          for (const [name, error] of await this.#attempts.try(group, source, credential)) errors.set(name, error);
+          for (const [name, error] of await this.#attempts.try(group, source, credential, names))
+            errors.set(name, error);
         }),
       ),
     );

@@ -107,7 +107,8 @@ export async function clevisDracut(subject: Subject): Promise<string> {
 
 A LUKS2 root with a token for the TPM that clevis itself has put into its header, nobody there, in dracut initrds made in one Debian with the
 drivers of a small virtual machine: latchkey, and Debian's clevis-dracut ${version} without its Tang pin, which would bring the network with it. Both
-answer systemd-cryptsetup. "Token open": the passphrase was found right (latchkey), or handed to systemd-cryptsetup (clevis).
+answer systemd-cryptsetup. "TPM node": the kernel's driver has found it, which it does after the initrd is unpacked. "Token open": the passphrase
+was found right (latchkey), or handed to systemd-cryptsetup (clevis).
 
 ${tables}
 ${await keyringParagraph(subject)}

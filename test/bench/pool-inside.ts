@@ -13,6 +13,8 @@ export interface OpeningPlan {
 export interface PoolPlan {
   readonly openings: readonly OpeningPlan[];
   readonly rounds: number;
+  /** Once uncounted before, so that none pays for reading the programs. */
+  readonly isWarmedUp: boolean;
   /** Names of the mappings that each way has to leave. */
   readonly mappings: readonly string[];
 }
@@ -44,9 +46,8 @@ function open({ commands }: OpeningPlan, mappings: readonly string[]): PoolRun {
   return { wallMs, cpuMs };
 }
 
-function hold({ openings, rounds, mappings }: PoolPlan): PoolRuns {
-  // Once uncounted, so that none pays for reading the programs.
-  for (const opening of openings) open(opening, mappings);
+function hold({ openings, rounds, isWarmedUp, mappings }: PoolPlan): PoolRuns {
+  if (isWarmedUp) for (const opening of openings) open(opening, mappings);
   const runs: Record<string, PoolRun[]> = Object.fromEntries(openings.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
     for (const opening of openings) runs[opening.name]?.push(open(opening, mappings));

@@ -7,9 +7,9 @@ import type { Guest } from "../vm/guest/chroot.ts";
 import { runInside } from "../vm/guest/inside.ts";
 import { PASSPHRASE } from "../vm/images.ts";
 import { buildInitrd } from "../vm/initrd.ts";
-import { Machine } from "../vm/machine.ts";
+import { Machine, type MachineOptions } from "../vm/machine.ts";
 import { seconds } from "../vm/patience.ts";
-import { comparisonTable, many } from "./figures.ts";
+import { type Comparison, comparisonTable, many } from "./figures.ts";
 import { type PoolPlan, type PoolRun, type PoolRuns, poolSays } from "./pool-inside.ts";
 import type { Subject } from "./subject.ts";
 
@@ -70,7 +70,8 @@ const latchkey = "latchkey unlock";
 const inARow = "cryptsetup open in a row";
 const verifyFirst = "verify in a row, then open in a row";
 
-function poolPlan(rounds: number): PoolPlan {
+/** The ways by turns, so many times. */
+function poolPlan(rounds: number, isWarmedUp: boolean): PoolPlan {
   const open = names.map((name) => ["cryptsetup", "open", "--key-file", KEY, deviceOf(name), name]);
   const verify = names.map((name) => ["cryptsetup", "open", "--test-passphrase", "--key-file", KEY, deviceOf(name)]);
   return {
@@ -80,11 +81,12 @@ function poolPlan(rounds: number): PoolPlan {
       { name: verifyFirst, commands: [...verify, ...open] },
     ],
     rounds,
+    isWarmedUp,
     mappings: names,
   };
 }
 
-async function filesInside(rounds: number): Promise<Files> {
+async function filesInside(plan: PoolPlan): Promise<Files> {
   const program = await Bun.build({ entrypoints: [join(import.meta.dir, "pool-inside.ts")], target: "bun" });
   const [bundle] = program.outputs;
   if (!program.success || !bundle) throw new AggregateError(program.logs, "pool-inside.ts cannot be bundled");
@@ -93,7 +95,7 @@ async function filesInside(rounds: number): Promise<Files> {
   return {
     "/pool/bun": { content: readFileSync(process.execPath), mode: 0o755 },
     "/pool/inside.js": await bundle.text(),
-    "/pool/plan.json": JSON.stringify(poolPlan(rounds)),
+    "/pool/plan.json": JSON.stringify(plan),
     [KEY]: PASSPHRASE,
     "/etc/latchkey/latchkey.toml": `${volumes.join("\n")}\n[pools.data]\nvolumes = [${list}]\n`,
     // By itself latchkey would open them at once; no line of crypttab asks systemd to.
@@ -116,9 +118,10 @@ TimeoutStartSec=infinity
   };
 }
 
-/** Opening a pool of four LUKS2 volumes, in an initrd with two emulated processors. */
-export async function poolBenchmark({ guest, binary, pairs }: Subject): Promise<string> {
-  const rounds = pairs(ROUNDS);
+type Clock = NonNullable<MachineOptions["clock"]>;
+
+/** Carries out the plan in an initrd. */
+async function poolRuns({ guest, binary }: Subject, clock: Clock, plan: PoolPlan): Promise<PoolRuns> {
   const images = await poolImages(guest);
   const initrd = await buildInitrd(guest, {
     stack: "dracut",
@@ -126,13 +129,14 @@ export async function poolBenchmark({ guest, binary, pairs }: Subject): Promise<
     install: ["/usr/sbin/cryptsetup", "/usr/bin/udevadm", "/usr/sbin/modprobe"],
   });
   await using machine = await Machine.start({
-    name: "bench-pool",
+    name: `bench-pool-${clock}`,
     guest,
     initrd,
-    overlays: [overlay({ ...(await filesInside(rounds)), ...journalOnFailure })],
+    overlays: [overlay({ ...(await filesInside(plan)), ...journalOnFailure })],
     disks: images.map((file, index) => ({ file, serial: names[index] ?? "" })),
     memoryMegabytes: MACHINE_MEGABYTES,
     processors: PROCESSORS,
+    clock,
     // Nobody gives up waiting for a root that does not come.
     commandLine: ["root=/dev/disk/by-id/none", "rootfstype=ext4", "rd.retry=3600"],
     lifetime: LIMIT,
@@ -141,28 +145,40 @@ export async function poolBenchmark({ guest, binary, pairs }: Subject): Promise<
     within: LIMIT,
     unless: [poolSays.failed, /Kernel panic - not syncing/, /emergency mode/],
   });
-  const runs = JSON.parse(match[1] ?? "") as PoolRuns;
+  return JSON.parse(match[1] ?? "") as PoolRuns;
+}
+
+/** Opening a pool of four LUKS2 volumes, in an initrd. */
+export async function poolBenchmark(subject: Subject): Promise<string> {
+  const rounds = subject.pairs(ROUNDS);
+  const counted = await poolRuns(subject, "instructions", poolPlan(1, false));
+  const timed = await poolRuns(subject, "host", poolPlan(rounds, true));
+  const tables = [inARow, verifyFirst].map((other) => {
+    return comparisonTable(
+      [latchkey, other],
+      [
+        row(COUNTED, counted, other, "wallMs"),
+        row("wall, s", timed, other, "wallMs"),
+        row("processor, s", timed, other, "cpuMs"),
+      ],
+    );
+  });
   return `## Opening a pool
 
-Four LUKS2 volumes with one passphrase in a file, Argon2id with ${ARGON2.mebibytes} MiB and ${ARGON2.passes} passes each, in the initrd of a machine
-with ${PROCESSORS} emulated processors; from the start of the first process to the end of the last, ${many(rounds, "round")} of all three ways by turns.
-\`latchkey unlock POOL\` proves the passphrase on every member before it opens the first. Four times \`cryptsetup open\` proves nothing
-beforehand; whoever wants that calls \`cryptsetup open --test-passphrase\` for each first.
+Four LUKS2 volumes with one passphrase in a file, Argon2id with ${ARGON2.mebibytes} MiB, ${ARGON2.passes} passes and ${ARGON2.lanes} lanes each, in an initrd;
+from the start of the first process to the end of the last. Instructions: of a machine that counts them, with one processor, once. Seconds: of
+one with ${PROCESSORS} emulated processors, ${many(rounds, "round")} of all three ways by turns.
+\`latchkey unlock POOL\` proves the passphrase on every member before it opens the first, as many at a time as there are processors, and has udev
+look at the members again once all are open. Four times \`cryptsetup open\` proves nothing beforehand; whoever wants that calls
+\`cryptsetup open --test-passphrase\` for each first.
 
-${[inARow, verifyFirst].map((other) => comparisonTable([latchkey, other], rowsOf(runs, other))).join("\n\n")}
+${tables.join("\n\n")}
 `;
 }
 
-function rowsOf(runs: PoolRuns, other: string) {
-  const quantities: readonly (readonly [string, keyof PoolRun])[] = [
-    ["wall, s", "wallMs"],
-    ["processor, s", "cpuMs"],
-  ];
-  const column = (name: string, quantity: keyof PoolRun) => (runs[name] ?? []).map((run) => run[quantity] / 1000);
-  return quantities.map(([what, quantity]) => ({
-    what,
-    ours: column(latchkey, quantity),
-    theirs: column(other, quantity),
-    digits: 1,
-  }));
+const COUNTED = "thousand million instructions";
+
+function row(what: string, runs: PoolRuns, other: string, quantity: keyof PoolRun): Comparison {
+  const column = (name: string) => (runs[name] ?? []).map((run) => run[quantity] / 1000);
+  return { what, ours: column(latchkey), theirs: column(other), digits: 1 };
 }

@@ -89,6 +89,19 @@ async function rootImage(debian: Guest, binary: string): Promise<string> {
   return join(directory, "root.img");
 }
 
+/** Drivers that a booted system loads for what QEMU emulates, and that no test has a use for: seconds of an emulated processor. */
+const unused = [
+  "kvm_amd",
+  "kvm_intel",
+  "ccp",
+  "powernow_k8",
+  "acpi_cpufreq",
+  "lpc_ich",
+  "iTCO_wdt",
+  "i2c_i801",
+  "pcspkr",
+];
+
 /** Hooks and scripts of what opens encrypted roots: this one is none. */
 const absent = ["clevis", "cryptroot", "cryptroot-unlock", "bcachefs", "btrfs"].flatMap((name) =>
   ["hooks", "scripts/local-top", "scripts/local-block", "scripts/local-premount", "scripts/local-bottom"].map(
@@ -130,7 +143,7 @@ export async function startBooted(name: string, options: BootedOptions): Promise
     initrd: await buildInitrd(debian, { stack: "initramfs-tools", binary: null, absent, drivers: smallMachineDrivers }),
     overlays: [overlay({ ...copyIntoRoot, ...inRoot })],
     disks: [{ file: await rootImage(debian, binary), serial: "booted-root" }, ...disks],
-    commandLine: [`root=UUID=${UUID}`, "rw", ...commandLine],
+    commandLine: [`root=UUID=${UUID}`, "rw", `modprobe.blacklist=${unused.join(",")}`, ...commandLine],
     ...others,
   });
 }

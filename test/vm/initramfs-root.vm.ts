@@ -6,20 +6,26 @@ import { startTangd } from "../unit/sources/clevis/tangd.ts";
 import { repository } from "./cache.ts";
 import { vmCase } from "./case.ts";
 import { damagedBinary, earlyScript, killInInitramfs } from "./fault.ts";
-import { type Files, overlay } from "./files.ts";
+import type { Files } from "./files.ts";
 import { guest } from "./guest/chroot.ts";
-import type { GuestName } from "./guest/packages.ts";
-import { type BcachefsImage, bcachefsImage, PASSPHRASE } from "./images.ts";
-import { type LuksImage, luksImage, type TokenMaker } from "./images-luks.ts";
-import { buildInitrd, type InitrdOptions, smallMachineDrivers } from "./initrd.ts";
+import { bcachefsImage, PASSPHRASE } from "./images.ts";
+import { luksImage } from "./images-luks.ts";
+import {
+  binary,
+  CRYPTROOT,
+  LUKS_STOCK_QUESTION,
+  luksRoot,
+  openedBy,
+  patient,
+  start,
+  startLuks,
+} from "./initramfs-machines.ts";
+import { buildInitrd, smallMachineDrivers } from "./initrd.ts";
 import { expectChecked, installAndCheck } from "./install-and-check.ts";
-import { Machine, type MachineOptions } from "./machine.ts";
+import { withoutClevis } from "./remote-image.ts";
 import { rootSays } from "./root-tree.ts";
 import { tangKeys, tangToken, tpmState, tpmToken } from "./tokens.ts";
 
-type Differences = Partial<Omit<MachineOptions, "name" | "guest" | "initrd" | "overlays">>;
-
-const binary = join(repository, "dist/latchkey");
 const QUESTION = /Passphrase for root/;
 const ASKED_AGAIN = /Wrong passphrase for root \(.*\), try again \(2nd try\)/;
 
@@ -41,56 +47,6 @@ const cryptsetupInitramfs = [
     (folder) => `/usr/share/initramfs-tools/scripts/${folder}/cryptroot`,
   ),
 ];
-
-/** An emulated machine may take longer than the usual two seconds, after which the question appears. */
-const patient: Files = { "/etc/latchkey/latchkey.toml": 'prompt_after = "2m"\n' };
-
-/** Clevis' own scripts look for a question ten times a second, and an emulated machine has something better to do. */
-const withoutClevis = [
-  "/usr/share/initramfs-tools/hooks/clevis",
-  "/usr/share/initramfs-tools/scripts/local-top/clevis",
-  "/usr/share/initramfs-tools/scripts/local-bottom/clevis",
-];
-
-interface Start extends Differences {
-  readonly guest?: GuestName;
-  readonly files?: Files;
-  readonly initrd?: Partial<InitrdOptions>;
-}
-
-async function start(name: string, image: BcachefsImage, differences: Start = {}): Promise<Machine> {
-  const { files = {}, initrd = {}, guest: guestName = "initramfs-tools", ...others } = differences;
-  const debian = await guest(guestName);
-  return Machine.start({
-    name,
-    guest: debian,
-    initrd: await buildInitrd(debian, { stack: "initramfs-tools", binary, absent: withoutClevis, ...initrd }),
-    overlays: [overlay(files)],
-    disks: image.members.map((file, index) => ({ file, serial: `root${index}` })),
-    commandLine: [`root=UUID=${image.uuid}`],
-    ...others,
-  });
-}
-
-const luksRoot = async (token?: TokenMaker): Promise<LuksImage> =>
-  luksImage(await guest("initramfs-tools"), token === undefined ? {} : { token });
-
-/** With crypttab's line for the root, which the image's hooks find by its option initramfs. */
-function startLuks(
-  name: string,
-  luks: LuksImage,
-  { options = "luks,initramfs", initrd = {}, ...differences }: Start & { readonly options?: string } = {},
-): Promise<Machine> {
-  const lines = luks.members.map(({ uuid }) => `cryptroot UUID=${uuid} none ${options}\n`).join("");
-  const image = { ...luks, label: undefined, passphrase: undefined, members: luks.members.map(({ file }) => file) };
-  return start(name, image, { initrd: { system: { "/etc/crypttab": lines }, ...initrd }, ...differences });
-}
-
-const CRYPTROOT = "/dev/mapper/cryptroot / ext4";
-const openedBy = (report: unknown): string | null | undefined =>
-  (report as Report).volumes.find(({ name }) => name === "cryptroot")?.opened_by;
-/** cryptroot's own. */
-const LUKS_STOCK_QUESTION = "Please unlock disk cryptroot:";
 
 vmCase("a wrong passphrase is said to be wrong, and the right one opens the bcachefs root", async (name) => {
   const image = await bcachefsImage(await guest("initramfs-tools"), { passphrase: PASSPHRASE });

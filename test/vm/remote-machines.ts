@@ -40,6 +40,8 @@ interface Differences extends Partial<Omit<MachineOptions, "initrd">> {
   readonly isStatic?: boolean;
   /** The image is made by `latchkey install`, as an owner does it, and the host key with it. */
   readonly isInstalled?: boolean;
+  /** More of the kernel command line. */
+  readonly words?: readonly string[];
 }
 
 interface Reachable {
@@ -69,6 +71,7 @@ export async function dracutMachine(
     isStatic = false,
     isInstalled = false,
     disks = [],
+    words = [],
     ...differences
   }: Differences = {},
 ): Promise<Reachable> {
@@ -88,7 +91,7 @@ export async function dracutMachine(
     initrd: built,
     overlays: [overlay({ ...files, ...journalOnFailure })],
     disks: [...image.members.map((file, index) => ({ file, serial: `root${index}` })), ...disks],
-    commandLine: [`root=UUID=${image.uuid}`, "rootfstype=bcachefs"],
+    commandLine: [`root=UUID=${image.uuid}`, "rootfstype=bcachefs", ...words],
     ...networkOf(hasNetwork, isStatic),
     ...differences,
   });

@@ -9,6 +9,7 @@ import { luksImage } from "./images-luks.ts";
 import type { Machine } from "./machine.ts";
 import { describeFindings, findInMemory } from "./memory.ts";
 import { seconds } from "./patience.ts";
+import { CARD } from "./qemu-arguments.ts";
 import {
   announced,
   CONSOLE_QUESTION,
@@ -144,7 +145,14 @@ vmCase(
 vmCase(
   "dracut, an image made by `latchkey install`, as its owner makes it: a session ends well when the console opens the root",
   async (name) => {
-    const { machine: started, keys, log } = await dracutMachine(name, "openssh", { isInstalled: true });
+    const {
+      machine: started,
+      keys,
+      log,
+    } = await dracutMachine(name, "openssh", {
+      isInstalled: true,
+      words: [`ip=${CARD}:dhcp`],
+    });
     await using machine = started;
     const { match } = await machine.expect(/remote: ssh -p 22 root@10\.0\.2\.15, host key (SHA256:\S{43})/);
     // The key that was made at the first image, kept at the second, and is named on the console.

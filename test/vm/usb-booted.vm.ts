@@ -56,14 +56,14 @@ async function start(name: string): Promise<Machine> {
       ...luks.members.map(({ file }) => ({ file, serial: "data" })),
       ...bcachefs.members.map((file) => ({ file, serial: "more" })),
       late(await stick({ type: "vfat", uuid: FOREIGN, files: { [KEY.path]: PASSPHRASE } }), "foreign"),
-      late(await stick({ type: "vfat", uuid: OURS, files: { [KEY.path]: PASSPHRASE } }), "ours"),
+      late(await stick({ type: "vfat", uuid: OURS, files: { [KEY.path]: PASSPHRASE }, isPartition: true }), "ours"),
     ],
   });
 }
 
 /** Waits in the guest until a command succeeds there. */
-const until = (machine: Machine, condition: string, limit = seconds(60)): Promise<string> =>
-  machine.shell(`until ${condition}; do sleep 0.5; done`, limit);
+const until = (machine: Machine, condition: string, limit = seconds(180)): Promise<string> =>
+  machine.shell(`until ${condition}; do sleep 1; done`, limit);
 
 vmCase("a stick opens what waits for it and has it mounted; pulling it withdraws what was staged", async (name) => {
   await using machine = await start(name);

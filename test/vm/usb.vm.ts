@@ -16,7 +16,7 @@ import { describeFindings, findInMemory } from "./memory.ts";
 import { seconds } from "./patience.ts";
 import type { Disk } from "./qemu-arguments.ts";
 import { rootSays } from "./root-tree.ts";
-import { isoStick, rawStick, stick } from "./sticks.ts";
+import { exfatStick, isoStick, rawStick, stick, vaultStick } from "./sticks.ts";
 
 const binary = process.env["LATCHKEY_BINARY"] ?? join(repository, "dist/latchkey");
 const QUESTION = /Passphrase for root/;
@@ -56,12 +56,33 @@ usb = [
 const ours = /^(vfat|nls_.*|usb_storage|uas|xhci_.*|sd_mod)$/;
 const drivers = smallMachineDrivers.filter((name) => !ours.test(name));
 
+/** On a stick that is encrypted itself: its own passphrase, and root's key in it. */
+const VAULT = { uuid: "6c617463-6865-4b65-8000-00000000fa17", passphrase: "drowsy Ibex 3 hums to a quartz lamp" };
+
+const vaultConfiguration = (root: string, data: string): string => `[volumes.stick]
+kind = "luks"
+device = "UUID=${VAULT.uuid}"
+sources = ["prompt"]
+[volumes.root]
+kind = "bcachefs"
+device = "${root}"
+sources = ["vault"]
+vault = { volume = "stick", path = "keys/root.key", sha256 = "${sha256(contents.bcachefs)}" }
+[volumes.data]
+kind = "luks"
+device = "UUID=${data}"
+sources = ["usb"]
+usb = { uuid = "${FAT}", path = "root.key", sha256 = "${sha256(contents.luks)}" }
+`;
+
 interface Start {
   readonly stack: Stack;
   readonly kind: Kind;
   readonly sticks?: readonly Disk[];
   readonly atRoot?: MachineOptions["atRoot"];
   readonly patience?: Patience;
+  /** Instead of the one with all sticks. */
+  readonly text?: (root: string) => string;
 }
 
 interface Patience {
@@ -73,10 +94,13 @@ interface Patience {
 const patient: Patience = { timeout: "3m", promptAfter: "3m" };
 const usual: Patience = { timeout: "10s", promptAfter: "2s" };
 
-async function start(name: string, { stack, kind, sticks = [], atRoot, patience = patient }: Start): Promise<Machine> {
+async function start(
+  name: string,
+  { stack, kind, sticks = [], atRoot, patience = patient, text }: Start,
+): Promise<Machine> {
   const debian = await guest(stack);
   const { root, disks, words } = await rootDisk(stack, kind);
-  const config = { "/etc/latchkey/latchkey.toml": configuration(kind, root, patience) };
+  const config = { "/etc/latchkey/latchkey.toml": text?.(root) ?? configuration(kind, root, patience) };
   return Machine.start({
     name,
     guest: debian,
@@ -151,6 +175,35 @@ vmCase("initramfs-tools, bcachefs: a CD image on a stick opens the root with nob
   expect(machine.console.text).not.toMatch(QUESTION);
   expectSilence(machine);
 });
+
+vmCase(
+  "dracut: the passphrase of an encrypted stick opens the root by the key in it, exfat another disk",
+  async (name) => {
+    const [data] = (await luksImage(await guest("dracut"))).members;
+    if (!data) throw new Error("an image has a member");
+    const sticks: Disk[] = [
+      { file: data.file, serial: "data" },
+      usb(await vaultStick({ ...VAULT, files: { "keys/root.key": contents.bcachefs } }), "vault"),
+      late(await exfatStick(), "exfat"),
+    ];
+    const text = (root: string): string => vaultConfiguration(root, data.uuid);
+    await using machine = await start(name, { stack: "dracut", kind: "bcachefs", sticks, text, atRoot: "shell" });
+    await machine.expect(/assphrase for stick/);
+    await machine.plug("exfat");
+    await machine.expect(`data: LUKS2 on /dev/vdb opened by usb stick ${FAT}`);
+    await machine.sendLine(VAULT.passphrase);
+    const report = await reportOf(machine);
+    expect(report.volumes.map(({ name, opened_by }) => [name, opened_by])).toEqual([
+      ["stick", "prompt"],
+      ["root", "vault stick"],
+      ["data", `usb stick ${FAT}`],
+    ]);
+    expectSilence(machine);
+    expect(machine.console.text).not.toContain(VAULT.passphrase);
+    // What this boot has no more use for is closed, what it was for is not.
+    expect((await machine.shell("ls /dev/mapper")).match(/\w+/g)).toEqual(["control", "data"]);
+  },
+);
 
 const sequences: readonly (readonly [Stack, Kind])[] = [
   ["dracut", "bcachefs"],

@@ -23,9 +23,10 @@ export function findingLines(findings: readonly Finding[]): readonly string[] {
   const groups = Map.groupBy(findings, groupOf);
   const lines = [...groups].flatMap(([group, members]) => [
     oneLine(group),
-    ...members.flatMap(({ severity, text, hint }) => [
+    ...members.flatMap(({ severity, text, hint }, index) => [
       `${marks[severity]} ${oneLine(text)}`,
-      ...(hint === undefined ? [] : [`       hint: ${oneLine(hint)}`]),
+      // Once below those that it is for.
+      ...(hint === undefined || hint === members[index + 1]?.hint ? [] : [`       hint: ${oneLine(hint)}`]),
     ]),
     "",
   ]);

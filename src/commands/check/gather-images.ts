@@ -1,6 +1,6 @@
 import { carriedFiles, installedKernels, PROGRAM } from "../../stacks/facts.ts";
 import { compareImage } from "../../stacks/image-audit.ts";
-import { auditDrivers } from "../../stacks/image-drivers.ts";
+import { auditNeeds } from "../../stacks/image-needs.ts";
 import type { Machine } from "../../stacks/machine.ts";
 import { rootIsBcachefs } from "../../stacks/root-filesystem.ts";
 import type { Stack } from "../../stacks/stack.ts";
@@ -15,6 +15,8 @@ const IMAGE_LIMIT = 120_000;
 const MOST_IMAGES = 8;
 
 export interface ImageWishes {
+  /** Some volume is a bcachefs; otherwise nobody misses its driver. */
+  readonly wantsBcachefs: boolean;
   /** Words of `latchkey image-needs`. */
   readonly needs: ReadonlySet<string>;
   readonly keyFiles: readonly string[];
@@ -90,7 +92,7 @@ async function lookInto(
       by: "looking",
       findings: [
         ...compareImage(machine, stack, unpacked.tree, { kernel, needsBcachefs, ...wishes }),
-        ...auditDrivers(files, unpacked.tree, kernel, wishes.needs),
+        ...auditNeeds(machine, stack, unpacked.tree, kernel, wishes.needs),
       ],
       namesVolumes: namesVolumes(files, stack, unpacked.tree),
     };

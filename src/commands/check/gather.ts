@@ -62,6 +62,7 @@ export async function gatherFacts({ configFile, withImages }: Wanted, signal: Ab
     keyFiles: keyFilesForImage(plan),
     files: filesForImage(plan),
     hasRemote: plan.remote !== undefined,
+    wantsBcachefs: plan.volumes.some(({ kind, certainty }) => kind === "bcachefs" && certainty === "stated"),
   };
   const root = isNixosHere ? undefined : gatherRoot(devicesBelow("/"));
   using reader = new ChildKeyReader();

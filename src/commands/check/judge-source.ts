@@ -79,6 +79,10 @@ function judgeStick(plan: UsbPlan, seen: Gathered<SeenDevice | undefined>): Verd
       text: `${name}: plugged in now, ${device.path}; its key was not looked at: that takes root`,
     };
   }
+  // The initrd may have a driver that the running system has not: its drivers are looked at with the image.
+  if ("error" in key && key.error.code === "key-file/no-driver") {
+    return { severity: "warning", text: `${name}: its key was not looked at: ${key.error.message}` };
+  }
   if ("error" in key) return failed(name, "problem", key);
   return {
     severity: "ok",

@@ -1,3 +1,5 @@
+import { TextCursor } from "../../config/text-cursor.ts";
+
 /** A stretch of a text, from `start` up to `end`. */
 export interface Span {
   readonly start: number;
@@ -39,8 +41,8 @@ export function findTables(text: string): readonly Table[] | undefined {
   }
 }
 
-const BLANKS = /(?:[ \t\r\n\ufeff]|#[^\n]*)*/y;
-const BLANKS_IN_LINE = /[ \t]*/y;
+const BLANKS = /[ \t\r\n\ufeff]+|#[^\n]*/y;
+const BLANKS_IN_LINE = /[ \t]+/y;
 const BARE_KEY = /[A-Za-z0-9_-]+/y;
 const LITERAL = /'[^'\n]*'/y;
 const BASIC = /"(?:[^"\\\n]|\\.)*"/y;
@@ -48,44 +50,43 @@ const SCALAR = /[^,\]}#\r\n]+/y;
 const MAX_DEPTH = 32;
 
 class Reader {
-  readonly #text: string;
-  #at = 0;
+  readonly #cursor: TextCursor;
 
   constructor(text: string) {
-    this.#text = text;
+    this.#cursor = new TextCursor(text, () => new NotUnderstood());
   }
 
   tables(): readonly Table[] {
     let pairs: Pair[] = [];
     const tables: Table[] = [{ path: [], isItem: false, pairs }];
     for (;;) {
-      this.#skip(BLANKS);
-      if (this.#at >= this.#text.length) return tables;
-      if (this.#text[this.#at] !== "[") {
+      this.#cursor.skip(BLANKS);
+      if (this.#cursor.at >= this.#cursor.text.length) return tables;
+      if (this.#cursor.next !== "[") {
         pairs.push(this.#pair());
         continue;
       }
-      const start = this.#at;
-      const isItem = this.#text.startsWith("[[", start);
-      this.#expect(isItem ? "[[" : "[");
+      const start = this.#cursor.at;
+      const isItem = this.#cursor.text.startsWith("[[", start);
+      this.#cursor.expect(isItem ? "[[" : "[");
       const path = this.#key();
-      this.#expect(isItem ? "]]" : "]");
+      this.#cursor.expect(isItem ? "]]" : "]");
       pairs = [];
-      tables.push({ path, isItem, header: { start, end: this.#at }, pairs });
+      tables.push({ path, isItem, header: { start, end: this.#cursor.at }, pairs });
     }
   }
 
   #pair(): Pair {
-    const start = this.#at;
+    const start = this.#cursor.at;
     const key = this.#key();
-    this.#expect("=");
-    this.#skip(BLANKS_IN_LINE);
-    const valueStart = this.#at;
+    this.#cursor.expect("=");
+    this.#cursor.skip(BLANKS_IN_LINE);
+    const valueStart = this.#cursor.at;
     const items = this.#value(0);
     return {
       key,
-      span: { start, end: this.#at },
-      value: { start: valueStart, end: this.#at },
+      span: { start, end: this.#cursor.at },
+      value: { start: valueStart, end: this.#cursor.at },
       ...(items === undefined ? {} : { items }),
     };
   }
@@ -93,75 +94,52 @@ class Reader {
   #key(): readonly string[] {
     const path: string[] = [];
     for (;;) {
-      this.#skip(BLANKS_IN_LINE);
-      const quote = this.#text[this.#at];
-      if (quote === '"') path.push(JSON.parse(this.#take(BASIC)) as string);
-      else if (quote === "'") path.push(this.#take(LITERAL).slice(1, -1));
-      else path.push(this.#take(BARE_KEY));
-      this.#skip(BLANKS_IN_LINE);
-      if (this.#text[this.#at] !== ".") return path;
-      this.#at += 1;
+      this.#cursor.skip(BLANKS_IN_LINE);
+      const quote = this.#cursor.next;
+      if (quote === '"') path.push(JSON.parse(this.#cursor.take(BASIC)) as string);
+      else if (quote === "'") path.push(this.#cursor.take(LITERAL).slice(1, -1));
+      else path.push(this.#cursor.take(BARE_KEY));
+      this.#cursor.skip(BLANKS_IN_LINE);
+      if (this.#cursor.next !== ".") return path;
+      this.#cursor.at += 1;
     }
   }
 
   /** Goes past a value. @returns the places of its items, if it is a list */
   #value(depth: number): readonly Span[] | undefined {
     if (depth > MAX_DEPTH) throw new NotUnderstood();
-    const first = this.#text[this.#at];
+    const first = this.#cursor.next;
     if (first === "[") return this.#sequence("[", "]", () => this.#value(depth + 1));
     if (first === "{") {
       this.#sequence("{", "}", () => {
         this.#key();
-        this.#expect("=");
-        this.#skip(BLANKS_IN_LINE);
+        this.#cursor.expect("=");
+        this.#cursor.skip(BLANKS_IN_LINE);
         this.#value(depth + 1);
       });
     } else if (first === '"' || first === "'") {
       // Three quotes: strings of several lines are in no setting of ours.
-      if (this.#text.startsWith(first.repeat(3), this.#at)) throw new NotUnderstood();
-      this.#take(first === '"' ? BASIC : LITERAL);
+      if (this.#cursor.text.startsWith(first.repeat(3), this.#cursor.at)) throw new NotUnderstood();
+      this.#cursor.take(first === '"' ? BASIC : LITERAL);
     } else {
-      this.#take(SCALAR);
-      while (/\s/.test(this.#text[this.#at - 1] ?? "")) this.#at -= 1;
+      this.#cursor.take(SCALAR);
+      while (/\s/.test(this.#cursor.text[this.#cursor.at - 1] ?? "")) this.#cursor.at -= 1;
     }
     return undefined;
   }
 
   #sequence(open: string, close: string, element: () => void): readonly Span[] {
     const items: Span[] = [];
-    this.#expect(open);
+    this.#cursor.expect(open);
     for (;;) {
-      this.#skip(BLANKS);
-      if (this.#accept(close)) return items;
-      const start = this.#at;
+      this.#cursor.skip(BLANKS);
+      if (this.#cursor.accept(close)) return items;
+      const start = this.#cursor.at;
       element();
-      items.push({ start, end: this.#at });
-      this.#skip(BLANKS);
-      if (this.#accept(close)) return items;
-      this.#expect(",");
+      items.push({ start, end: this.#cursor.at });
+      this.#cursor.skip(BLANKS);
+      if (this.#cursor.accept(close)) return items;
+      this.#cursor.expect(",");
     }
-  }
-
-  #skip(pattern: RegExp): void {
-    pattern.lastIndex = this.#at;
-    if (pattern.test(this.#text)) this.#at = pattern.lastIndex;
-  }
-
-  #take(pattern: RegExp): string {
-    pattern.lastIndex = this.#at;
-    const match = pattern.exec(this.#text);
-    if (!match) throw new NotUnderstood();
-    this.#at = pattern.lastIndex;
-    return match[0];
-  }
-
-  #accept(text: string): boolean {
-    const isThere = this.#text.startsWith(text, this.#at);
-    if (isThere) this.#at += text.length;
-    return isThere;
-  }
-
-  #expect(text: string): void {
-    if (!this.#accept(text)) throw new NotUnderstood();
   }
 }

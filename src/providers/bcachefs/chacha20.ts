@@ -3,7 +3,7 @@ import { SecretBytes } from "../../system/secret-bytes.ts";
 /** "expand 32-byte k" as four little-endian words. */
 const CONSTANTS = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574] as const;
 const BLOCK_WORDS = 16;
-export const CHACHA20_BLOCK_BYTES = 64;
+const CHACHA20_BLOCK_BYTES = 64;
 
 /**
  * The first block of the ChaCha20 key stream in its original form: 64-bit counter (0 here) and 64-bit nonce, as

@@ -18,7 +18,7 @@ export type Destination = Extract<KeyringName, "user" | "session" | "user_sessio
 const SEARCHED: readonly Destination[] = ["session", "user", "user_session"];
 
 /** What the kernel asks for at the mount: type `user`, and this. */
-export function keyDescription(externalUuid: string): string {
+function keyDescription(externalUuid: string): string {
   return `bcachefs:${externalUuid}`;
 }
 

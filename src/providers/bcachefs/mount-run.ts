@@ -101,7 +101,7 @@ function check(plan: MountPlan, errno: number): void {
 }
 
 /** The machine's own. */
-export const systemCalls: MountCalls = {
+const systemCalls: MountCalls = {
   mount(source, target, type, flags, data) {
     const [from, to, kind, options] = [cString(source), cString(target), cString(type), cString(data)];
     const result = libc().mount(ptr(from), ptr(to), ptr(kind), BigInt(flags), ptr(options));

@@ -79,8 +79,10 @@ export class LuksVolume implements FoundVolume {
       throw new LatchkeyError("luks/wrong-passphrase", `${this.name}: wrong passphrase for ${this.description}`);
     }
     const passphrase = scope.use(credential.secret.clone());
-    const proven = { passphrase, ...(key && isKept(key) ? { volumeKey: key.reference } : {}) };
-    return new ProvenLuks((given) => this.#open(given, slot, signal), proven, scope.move());
+    // Asked again when it opens: a pool may wait for long, and another proof of the same volume takes the key with it.
+    const proven = (): ProvenKey => ({ passphrase, ...(key && isKept(key) ? { volumeKey: key.reference } : {}) });
+    proven();
+    return new ProvenLuks(() => this.#open(proven(), slot, signal), scope.move());
   }
 
   /** @returns the slot to open with, where only some can be tried; undefined leaves it to cryptsetup */
@@ -149,19 +151,17 @@ function isKept(key: KernelVolumeKey): boolean {
 }
 
 class ProvenLuks implements ProvenVolume {
-  readonly #openWith: (key: ProvenKey) => Promise<OpenedVolume>;
-  readonly #key: ProvenKey;
+  readonly #openIt: () => Promise<OpenedVolume>;
   /** Holds what has to be wiped. */
   readonly #scope: DisposableStack;
 
-  constructor(openWith: (key: ProvenKey) => Promise<OpenedVolume>, key: ProvenKey, scope: DisposableStack) {
-    this.#openWith = openWith;
-    this.#key = key;
+  constructor(openIt: () => Promise<OpenedVolume>, scope: DisposableStack) {
+    this.#openIt = openIt;
     this.#scope = scope;
   }
 
   open(): Promise<OpenedVolume> {
-    return this.#openWith(this.#key);
+    return this.#openIt();
   }
 
   [Symbol.dispose](): void {

@@ -14,6 +14,8 @@ export interface ClevisSourceSettings {
   readonly name?: string;
   /** What the secret opens. */
   readonly volumes: readonly string[];
+  /** The tokens lie in the headers of these volumes: what they hold opens nothing else. */
+  readonly opensAlone?: boolean;
   /** Reads the tokens when the source starts; may wait for a device that holds them. */
   findTokens(signal: AbortSignal): Promise<readonly FoundToken[]>;
   /** Milliseconds for opening, from when the tokens are there. Servers that do not answer are tried again until then. */
@@ -31,10 +33,12 @@ export class ClevisSource implements Source {
   readonly kind = "clevis";
   readonly name: string;
   readonly isQuestion = false;
+  readonly opensAlone: boolean;
   readonly volumes: readonly string[];
   readonly #settings: ClevisSourceSettings;
 
   constructor(settings: ClevisSourceSettings) {
+    this.opensAlone = settings.opensAlone === true;
     this.name = settings.name ?? "clevis";
     this.volumes = settings.volumes;
     this.#settings = settings;

@@ -6,6 +6,8 @@ import { LatchkeyError } from "../../system/errors.ts";
 /** tangd keeps a handful of keys; each costs a hash. */
 const MAX_ADVERTISED_KEYS = 64;
 const MAX_URL_CHARACTERS = 2048;
+/** Those of any hash that a key could be named by. */
+const MAX_THUMBPRINT_CHARACTERS = 128;
 /** 160 bits in base64url; a SHA-256 thumbprint has 43. */
 const SHA1_CHARACTERS = 27;
 
@@ -25,7 +27,7 @@ export interface TangPin {
 export function parseTangPin(header: JsonObject, data: JsonObject): TangPin {
   const url = tangUrl(stringMember(data, "url", "the tang pin"));
   const keyId = stringMember(header, "kid", "the token's header");
-  if (!/^[A-Za-z0-9_-]{1,128}$/.test(keyId)) throw malformed("the token's header has a kid that is no thumbprint");
+  if (!isThumbprint(keyId)) throw malformed("the token's header has a kid that is no thumbprint");
   const clientKey = parseEcPublicKey(member(header, "epk"), "the token's key epk");
   const serverKey = advertisedKey(objectMember(data, "adv", "the tang pin"), keyId);
   if (serverKey.curve !== clientKey.curve) {
@@ -34,10 +36,31 @@ export function parseTangPin(header: JsonObject, data: JsonObject): TangPin {
   return { kind: "tang", url, keyId, serverKey, clientKey };
 }
 
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const DIGITS = "0123456789";
+/** RFC 3986 section 3.1. */
+const SCHEME_CHARACTERS = `${LETTERS}${DIGITS}+.-`;
+const BASE64URL_CHARACTERS = `${LETTERS}${DIGITS}-_`;
+
+/** Without regular expressions: the first one that a program uses takes as long as a hundred of these. */
+function consistsOf(text: string, characters: string): boolean {
+  for (const character of text) if (!characters.includes(character)) return false;
+  return true;
+}
+
+function isThumbprint(text: string): boolean {
+  return text.length >= 1 && text.length <= MAX_THUMBPRINT_CHARACTERS && consistsOf(text, BASE64URL_CHARACTERS);
+}
+
+function hasScheme(text: string): boolean {
+  const scheme = text.slice(0, Math.max(0, text.indexOf("://")));
+  return scheme !== "" && consistsOf(scheme, SCHEME_CHARACTERS) && LETTERS.includes(scheme[0] ?? " ");
+}
+
 /** An address as clevis gives it to curl, which takes http when there is no scheme. */
 export function tangUrl(text: string): string {
   if (text.length > MAX_URL_CHARACTERS) throw malformed("the tang pin has a url that is too long");
-  const withScheme = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(text) ? text : `http://${text}`;
+  const withScheme = hasScheme(text) ? text : `http://${text}`;
   let url: URL;
   try {
     url = new URL(withScheme);
@@ -50,7 +73,10 @@ export function tangUrl(text: string): string {
   }
   if (url.username !== "" || url.password !== "") throw unsupported("the tang pin has a url with a user name in it");
   if (url.search !== "" || url.hash !== "") throw malformed(`the tang pin has a url with a query: ${quote(text)}`);
-  return url.href.replace(/\/+$/, "");
+  const { href } = url;
+  let end = href.length;
+  while (href[end - 1] === "/") end -= 1;
+  return href.slice(0, end);
 }
 
 /** The key that kid names, by its SHA-256 thumbprint; by SHA-1 in tokens from before clevis 17. */

@@ -31,11 +31,8 @@ export async function openTang(jwe: Jwe, pin: TangPin, context: OpenContext): Pr
   asking.catch(() => undefined); // whoever waits for it is told, also when the next line fails
   exchange.prepare();
   const answer = await asking;
-  for (const candidate of exchange.unblind(answer)) {
-    using agreed = candidate;
-    const secret = openWith(agreed, jwe);
-    if (secret) return secret;
-  }
+  const secret = exchange.unblind(answer, (agreed) => openWith(agreed, jwe));
+  if (secret) return secret;
   throw new LatchkeyError("token/tag-mismatch", `tang server ${pin.url}: its answer does not open the token`, {
     hint: "the token was altered or damaged, or something else answers at this address",
   });

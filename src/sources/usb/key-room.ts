@@ -30,7 +30,7 @@ export class KeyRoom implements Disposable {
   private constructor(descriptor: number) {
     this.descriptor = descriptor;
     const address = Number(libc().mmap(0n, BigInt(ROOM_BYTES), PROT_READ_WRITE, MAP_SHARED, descriptor, 0n));
-    if (!(address > 0)) throw noRoom();
+    if (!Number.isSafeInteger(address) || address === 0) throw noRoom(); // MAP_FAILED is −1, here 2⁶⁴ − 1
     this.#address = address;
     libc().madvise(BigInt(address), BigInt(ROOM_BYTES), MADV_DONTDUMP);
     this.#bytes = new Uint8Array(toArrayBuffer(address as Pointer, 0, ROOM_BYTES));

@@ -87,7 +87,7 @@ class Run {
       {
         anyBus: stick.anyBus,
         onStick: (seen) => {
-          if (isMeant(stick, seen.identity)) void this.#try(seen);
+          if (isMeant(stick, seen.identity)) void this.#context.atWork(this.#try(seen));
         },
         onUnreadable: ({ path }, { message }) => this.#context.note(`${path} is no stick that can be read: ${message}`),
         onGone: ({ occurrence }) => this.#reading.get(occurrence)?.abort(),

@@ -36,20 +36,26 @@ export class VaultSource implements Source {
 
   /** @throws LatchkeyError vault/…, key-file/… */
   async run(context: SourceContext): Promise<void> {
-    const { vault, clock, reader, volumes } = this.#settings;
+    const { vault, clock, reader } = this.#settings;
     reader.prepare();
     const waiting = new AbortController();
     const signal = AbortSignal.any([context.signal, waiting.signal]);
     void clock.sleep(vault.timeout, signal).then(() => {
       if (!signal.aborted) context.nothingYet(this.#notOpen(`is not open after ${vault.timeout / 1000} s`));
     });
-    const standing = await vaultSettled(vault.volume, context);
+    // At once: whoever opened the vault may have been the last other source, and then the run would end.
+    const settled = await vaultSettled(vault.volume, context, () => context.atWork(this.#offerKey(context)));
     waiting.abort();
+    if (settled === undefined) return;
+    if ("work" in settled) return await settled.work;
     if (context.signal.aborted) return;
-    if (standing?.standing !== "open") {
-      throw this.#notOpen(standing ? `is not opened: ${standing.reason ?? "it failed"}` : "is no volume of this run");
-    }
-    await context.offer(await this.#readKey(context.signal), volumes);
+    throw this.#notOpen(
+      settled.progress ? `is not opened: ${settled.progress.reason ?? "it failed"}` : "is no volume of this run",
+    );
+  }
+
+  async #offerKey(context: SourceContext): Promise<void> {
+    await context.offer(await this.#readKey(context.signal), this.#settings.volumes);
   }
 
   async #readKey(signal: AbortSignal): Promise<SecretBytes> {
@@ -76,18 +82,32 @@ export class VaultSource implements Source {
   }
 }
 
-/** How the vault stands once that is decided; undefined when there is no such volume, or the signal came first. */
-function vaultSettled(volume: string, context: SourceContext): Promise<VolumeProgress | undefined> {
+/** What was begun when the vault was open, or how it stands when it will not be; `progress` is missing when there is no such volume. */
+type Settled = { readonly work: Promise<void> } | { readonly progress: VolumeProgress | undefined };
+
+/** @returns undefined when the signal came first */
+function vaultSettled(
+  volume: string,
+  context: SourceContext,
+  whenOpen: () => Promise<void>,
+): Promise<Settled | undefined> {
   return new Promise((resolve, reject) => {
+    let isSettled = false;
+    const settle = (how: Settled | undefined): void => {
+      isSettled = true;
+      resolve(how);
+    };
     const look = (): void => {
+      if (isSettled) return;
       try {
-        const standing = context.progress().volumes.find(({ name }) => name === volume);
-        if (!standing || standing.standing === "open" || standing.standing === "failed") resolve(standing);
+        const progress = context.progress().volumes.find(({ name }) => name === volume);
+        if (progress?.standing === "open") settle({ work: whenOpen() });
+        else if (progress === undefined || progress.standing === "failed") settle({ progress });
       } catch (thrown) {
         reject(asLatchkeyError(thrown));
       }
     };
-    context.signal.addEventListener("abort", () => resolve(undefined), { once: true });
+    context.signal.addEventListener("abort", () => settle(undefined), { once: true });
     context.onChange(look);
     look();
   });

@@ -27,6 +27,14 @@ export const dracut: Stack = {
   unpack,
   holdsLatchkey: async ({ files, run }, image) =>
     (await run(["lsinitrd", "--mod", files.outside(image)])).stdout.split("\n").includes("latchkey"),
+  bringsNetwork: ({ files }, tree) => {
+    const folder = `${tree}/etc/cmdline.d`;
+    const texts = ["/proc/cmdline", ...files.list(folder).map((name) => `${folder}/${name}`)].map(
+      files.readText,
+      files,
+    );
+    return texts.some((text) => /(?:^|\s)rd\.neednet(?:=1)?(?:\s|$)/.test(text ?? ""));
+  },
   auditBoot: (machine, tree) => [
     auditUnits(machine, tree),
     auditQuestion(machine, tree),

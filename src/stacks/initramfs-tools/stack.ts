@@ -25,6 +25,9 @@ export const initramfsTools: Stack = {
   unpack,
   holdsLatchkey: async ({ files, run }, image) =>
     /^(?:\.?\/)?usr\/bin\/latchkey$/m.test((await run(["lsinitramfs", files.outside(image)])).stdout),
+  bringsNetwork: ({ files }, tree) =>
+    (files.readText(`${tree}${LIBRARY_FOLDER}/needs`) ?? "").trim().split(" ").includes("network") ||
+    files.facts(`${tree}/scripts/init-premount/dropbear`) !== undefined,
   auditBoot: (machine, tree) => [
     auditOrder(machine, tree),
     auditStart(machine, tree),

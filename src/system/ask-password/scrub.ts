@@ -24,7 +24,7 @@ export interface ScrubPlan {
  * passphrase (skbuff_small_head since Linux 6.3, kmalloc-512 to kmalloc-1k before). 8 MiB is more than askpass's whole heap
  * and stack. Together a few milliseconds for each processor.
  */
-export const defaultScrubPlan: ScrubPlan = {
+const defaultScrubPlan: ScrubPlan = {
   socketPairs: 4,
   messagesPerPair: 64,
   pageBytes: 8 * 1024 * 1024,

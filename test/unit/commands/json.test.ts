@@ -1,7 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { parseReport } from "../../../src/unlock/report-file.ts";
 import { fixtureCase } from "../providers/bcachefs/fixtures.ts";
 import { Sandbox, whyNoKeys, whyNoSandbox } from "./sandbox.ts";
+
+/** Milliseconds: a machine may be busy with virtual machines. */
+setDefaultTimeout(60_000);
 
 const configuration = `prompt_after = "1s"
 [volumes.d]

@@ -18,15 +18,22 @@ const whyNot = whyNoStick();
 describe.skipIf(whyNot !== undefined)(`what udev tells of (${whyNot ?? "on a loop device"})`, () => {
   test("is one of the configured sticks, or is left alone", () => {
     using stick = new LoopStick();
-    const isOurs = (text: string, device = stick.device): number | null => {
+    const isOurs = (text: string, device = stick.device): string => {
       const config = stick.file("latchkey.toml");
       writeFileSync(config, text);
-      return Bun.spawnSync([process.execPath, main, "stick", "is-ours", device, "--config", config]).exitCode;
+      const run = Bun.spawnSync([process.execPath, main, "stick", "is-ours", device, "--config", config]);
+      return `${run.exitCode}: ${run.stdout.toString().trim()}`;
     };
-    expect(isOurs(configuration(STICK_UUID.toUpperCase(), true))).toBe(0);
-    expect(isOurs(configuration(STICK_UUID, false))).toBe(1); // a loop device is not removable
-    expect(isOurs(configuration(STICK_UUID.replace("1", "2"), true))).toBe(1);
-    expect(isOurs("")).toBe(1);
-    expect(isOurs(configuration(STICK_UUID, true), "/dev/none")).toBe(1);
+    const alone = `1: ${stick.device} is left alone:`;
+    expect(isOurs(configuration(STICK_UUID.toUpperCase(), true))).toBe("0: ");
+    // A loop device is not removable.
+    expect(isOurs(configuration(STICK_UUID, false))).toBe(`${alone} it is neither removable nor on a USB bus`);
+    expect(isOurs(configuration(STICK_UUID.replace("1", "2"), true))).toBe(
+      `${alone} ext4 ${STICK_UUID} is no stick of the configuration`,
+    );
+    expect(isOurs("")).toBe(`${alone} the configuration has no stick`);
+    expect(isOurs(configuration(STICK_UUID, true), "/dev/none")).toBe(
+      "1: /dev/none is left alone: it is not there any longer",
+    );
   });
 });

@@ -33,6 +33,22 @@ describe("what the system's own files want open in the initrd", () => {
       },
       ["a"],
     ],
+    [
+      "not what comes over a network, unless it is marked as wanted there",
+      {
+        crypttab: `a UUID=${uuid} none luks,_netdev\nb UUID=${otherUuid} none luks,_netdev,x-initrd.attach\n`,
+        facts: inInitrd,
+      },
+      ["b"],
+    ],
+    [
+      "but all that Debian's initramfs carries, whose scripts know neither of these options",
+      {
+        cryptroot: `a UUID=${uuid} none luks,_netdev\nb UUID=${otherUuid} none luks,nofail\n`,
+        facts: { inInitrd: true, runsSystemd: false },
+      },
+      ["a", "b"],
+    ],
     ["rd.luks.*", { kernel: `rd.luks.name=${uuid}=a`, facts: inInitrd }, ["a"]],
   ];
   test.each(rows)("%s", (_, machine, names) => {

@@ -156,6 +156,19 @@ ${own}`,
     ]);
   });
 
+  test("is closed afterwards, or not, where that is said", () => {
+    const source = (close: string) =>
+      firstSource(
+        volume(
+          'kind = "luks"',
+          'sources = ["vault"]',
+          `vault = { volume = "stick", path = "k", sha256 = "${sha256}", close = ${close} }\n[volumes.stick]\nkind = "luks"\ndevice = "/dev/a"`,
+        ),
+      );
+    expect(source("true")).toMatchObject({ close: true });
+    expect(source("false")).toMatchObject({ close: false });
+  });
+
   test("of another kind is refused", () => {
     expect(plan("bcachefs").warnings.join()).toContain('volume "stick" is a bcachefs, and a vault is a LUKS volume');
   });

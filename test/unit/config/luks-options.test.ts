@@ -104,6 +104,7 @@ describe("advice on an entry", () => {
       "systemd",
       ["keyfile-size says how a key file is read, and the third field names none"],
     ],
+    ["a UUID=x none luks,keyfile-size=9", "latchkey", ["latchkey opens it and does not obey keyfile-size"]],
     ["a UUID=x /k luks,keyfile-size=9", "systemd", []],
     ["a UUID=x k luks", "systemd", ['the key file "k" is no absolute path']],
     ["a UUID=x", "debian", ["Debian's scripts want a third and a fourth field: none luks"]],

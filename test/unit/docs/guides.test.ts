@@ -58,6 +58,27 @@ test("the page of each path is named in the README", () => {
     expect(readme).toContain(`(${page})`);
 });
 
+describe("docs/troubleshooting.md", () => {
+  const sources = [...new Glob("src/**/*.ts").scanSync(root)].map((file) => readFileSync(join(root, file), "utf8"));
+  const page = readFileSync(join(root, "docs/troubleshooting.md"), "utf8");
+  const text = page.slice(page.indexOf("## What the reason means"));
+  const messages = [...text.matchAll(/^\| `((?:[^` ]+ ){3,}[^`]+)` /gm)].map(([, message = ""]) => message);
+
+  test.each(messages)("%s: is what latchkey says", (message) => {
+    // Names and numbers are put in when it is said: what stands between them is in the source, in runs of words.
+    const runs = message.split(/\s*\S*[^A-Za-z' -]\S*\s*/).map((run) => run.split(" "));
+    const length = runs.some((run) => run.length >= 3) ? 3 : 2;
+    const parts = runs.flatMap((run) =>
+      run.slice(length - 1).map((_, index) => run.slice(index, index + length).join(" ")),
+    );
+    expect(parts.filter((part) => sources.some((source) => source.includes(part)))).not.toEqual([]);
+  });
+
+  test("has messages to compare", () => {
+    expect(messages.length).toBeGreaterThan(10);
+  });
+});
+
 /** As GitHub makes anchors of them. */
 function headingsOf(file: string): readonly string[] {
   const text = readFileSync(join(root, file), "utf8").replaceAll(fenced, "");

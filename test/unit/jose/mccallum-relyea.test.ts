@@ -23,11 +23,19 @@ function answersOf(curve: Curve, server: ReturnType<typeof createECDH>, question
   });
 }
 
-function hexOf(secrets: Iterable<SecretBytes>): string[] {
-  return [...secrets].map((secret) => {
-    using scoped = secret;
-    return Buffer.from(scoped.bytes).toString("hex");
+/** What a client could take for the agreed secret, in hex. */
+function candidatesFor(exchange: BlindedExchange, answer: EcPublicKey): string[] {
+  const candidates: string[] = [];
+  const handed: SecretBytes[] = [];
+  const opened = exchange.unblind(answer, (agreed) => {
+    handed.push(agreed);
+    candidates.push(Buffer.from(agreed.bytes).toString("hex"));
+    return undefined;
   });
+  expect(opened).toBeUndefined();
+  expect(candidates).toHaveLength(2);
+  expect(handed.every(({ isDisposed }) => isDisposed)).toBe(true);
+  return candidates;
 }
 
 describe.each(curves)("a McCallum-Relyea exchange on $name", (curve) => {
@@ -42,10 +50,19 @@ describe.each(curves)("a McCallum-Relyea exchange on $name", (curve) => {
       using exchange = new BlindedExchange(serverKey, clientKey);
       expect(Buffer.from(exchange.blinded.x).equals(clientKey.x)).toBe(false);
       const candidates = answersOf(curve, server, exchange.blinded).flatMap((answer) =>
-        hexOf(exchange.unblind(answer)),
+        candidatesFor(exchange, answer),
       );
       expect(candidates).toContain(wanted);
     }
+  });
+
+  test("tries no other candidate when the first one opens", () => {
+    const serverKey = keyOf(curve, createECDH(curve.nodeName).generateKeys());
+    const clientKey = keyOf(curve, createECDH(curve.nodeName).generateKeys());
+    using exchange = new BlindedExchange(serverKey, clientKey);
+    let tried = 0;
+    expect(exchange.unblind(serverKey, () => (tried += 1))).toBe(1);
+    expect(tried).toBe(1);
   });
 
   test("asks another question each time", () => {
@@ -65,7 +82,7 @@ describe.each(curves)("a McCallum-Relyea exchange on $name", (curve) => {
     unit.setPrivateKey(one);
     const clientKey = keyOf(curve, createECDH(curve.nodeName).generateKeys());
     using exchange = new BlindedExchange(keyOf(curve, unit.getPublicKey()), clientKey);
-    const candidates = hexOf(exchange.unblind(exchange.blinded)); // Y = 1·X
+    const candidates = candidatesFor(exchange, exchange.blinded); // Y = 1·X
     expect(candidates).toContain(Buffer.from(clientKey.x).toString("hex"));
   });
 });

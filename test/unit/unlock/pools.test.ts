@@ -166,6 +166,68 @@ describe("verify all, then open all", () => {
   });
 });
 
+describe("each member has a credential of its own, as in a LUKS2 header", () => {
+  const own = (member: string, secret: string) =>
+    fakeSource(
+      `token of ${member}`,
+      [member],
+      async (context) => void (await context.offer(secretOf(secret), [member])),
+      {
+        opensAlone: true,
+      },
+    );
+  const different = () =>
+    new FakeProvider({ a: { passphrase: "one" }, b: { passphrase: "two" }, c: { passphrase: "three" } });
+
+  test("the pool opens when each has accepted its own, which is tried on no other", async () => {
+    const provider = different();
+    const sources = [own("b", "two"), own("c", "three"), own("a", "one")];
+    const run = start(poolOf(["a", "b", "c"]), provider, sources);
+    const report = await run.report;
+    expect(report.outcome).toBe("done");
+    const proofs = provider.log.filter((step) => step.startsWith("prove "));
+    expect(proofs.toSorted()).toEqual(["prove a", "prove b", "prove c"]);
+    expect(provider.log.slice(3, 6)).toEqual(["open a", "open b", "open c"]);
+    expect(provider.log.slice(6).toSorted()).toEqual(["wipe a", "wipe b", "wipe c"]);
+    expect(run.lines.filter((line) => line.includes("members"))).toEqual(
+      [1, 2, 3].map((count) => expect.stringContaining(`${count} of 3`)),
+    );
+  });
+
+  test("one that is refused leaves the pool closed, and a passphrase for all still opens it", async () => {
+    const provider = new FakeProvider({ a: x, b: x });
+    const asked = fakeSource(
+      "prompt",
+      ["a", "b"],
+      async (context) => {
+        await context.wanted();
+        await offering("x")(context);
+      },
+      { isQuestion: true },
+    );
+    const run = start(poolOf(["a", "b"]), provider, [own("a", "x"), own("b", "other"), asked]);
+    const report = await run.report;
+    expect(report.volumes.map(({ opened_by }) => opened_by)).toEqual(["prompt", "prompt"]);
+    expect(provider.log.filter((step) => step === "prove a")).toHaveLength(2);
+    // What a had accepted by then is wiped, too.
+    expect(provider.log.filter((step) => step === "wipe a")).toHaveLength(2);
+  });
+
+  test("what was accepted is wiped when the others never come to it", async () => {
+    const provider = different();
+    const report = await start(poolOf(["a", "b", "c"]), provider, [own("a", "one"), own("b", "two")]).report;
+    expect(report.outcome).not.toBe("done");
+    expect(withEffect(provider)).toEqual([]);
+    expect(provider.log.filter((step) => step.startsWith("wipe ")).toSorted()).toEqual(["wipe a", "wipe b"]);
+  });
+
+  test("a second token of the same member is not tried again", async () => {
+    const provider = different();
+    await start(poolOf(["a", "b"]), provider, [own("a", "one"), own("a", "one")]).report;
+    expect(provider.log.filter((step) => step === "prove a")).toHaveLength(1);
+  });
+});
+
 describe("a later step fails", () => {
   const openError = new LatchkeyError("keyring/refused", "c: EDQUOT");
 

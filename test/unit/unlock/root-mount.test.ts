@@ -122,6 +122,9 @@ describe("what is handed over to the units of the initrd", () => {
     const guess = volumePlan("root", { isRoot: true, certainty: "if-bcachefs" });
     const left = { name: "root", standing: "left-to-system" } as const;
     expect(planHandover(planOf([below]), reportWith(refused)).refused).toBe(error.reason);
+    const luks = { allowDiscards: false, readOnly: false, openOptions: [], opener: "systemd" } as const;
+    const remote = volumePlan("crypt", { kind: "luks", luks: { ...luks, needsNetwork: true } });
+    expect(planHandover(planOf([remote]), reportWith(refused)).refused).toBe(error.reason);
     expect(planHandover(planOf([guess, below]), reportWith(left, refused)).refused).toBe(error.reason);
     expect(planHandover(planOf([guess, below]), reportWith({ standing: "opened" }, refused)).refused).toBeUndefined();
     const data = volumePlan("crypt", { kind: "luks" });

@@ -10,26 +10,34 @@ export interface CryptsetupUnits {
    * @throws LatchkeyError luks/tool-failed
    */
   restart(volume: string): Promise<void>;
+  /**
+   * Has systemd wait for the volume's device no longer. Returns when the wish is passed on.
+   * @throws LatchkeyError luks/tool-failed
+   */
+  giveUp(volume: string): Promise<void>;
 }
 
 export const systemUnits: CryptsetupUnits = {
-  async restart(volume) {
-    const unit = `systemd-cryptsetup@${escapeUnitName(volume)}.service`;
-    // On this unit alone, at once: cryptsetup.target, which requires it, is not stopped, and no other job has to give way.
-    const command = ["systemctl", "restart", "--no-block", "--job-mode=ignore-dependencies", unit];
-    const limit = AbortSignal.timeout(SYSTEMCTL_LIMIT);
-    let why: string;
-    try {
-      const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "ignore"], signal: limit, killSignal: "SIGKILL" });
-      const status = await child.exited;
-      if (status === 0) return;
-      why = limit.aborted ? `it did not end within ${SYSTEMCTL_LIMIT / 1000} s` : `status ${status}`;
-    } catch {
-      why = "it is not there";
-    }
-    throw new LatchkeyError("luks/tool-failed", `${volume}: systemctl could not restart ${unit}: ${why}`);
-  },
+  restart: (volume) => order("restart", volume),
+  giveUp: (volume) => order("stop", volume),
 };
+
+/** On this unit alone, at once: cryptsetup.target, which requires it, is not stopped, and no other job has to give way. */
+async function order(verb: "restart" | "stop", volume: string): Promise<void> {
+  const unit = `systemd-cryptsetup@${escapeUnitName(volume)}.service`;
+  const command = ["systemctl", verb, "--no-block", "--job-mode=ignore-dependencies", unit];
+  const limit = AbortSignal.timeout(SYSTEMCTL_LIMIT);
+  let why: string;
+  try {
+    const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "ignore"], signal: limit, killSignal: "SIGKILL" });
+    const status = await child.exited;
+    if (status === 0) return;
+    why = limit.aborted ? `it did not end within ${SYSTEMCTL_LIMIT / 1000} s` : `status ${status}`;
+  } catch {
+    why = "it is not there";
+  }
+  throw new LatchkeyError("luks/tool-failed", `${volume}: systemctl could not ${verb} ${unit}: ${why}`);
+}
 
 /** As systemd-escape(1) writes a string into the name of a unit. */
 export function escapeUnitName(text: string): string {

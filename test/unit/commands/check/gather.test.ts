@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { missingKeyscripts } from "../../../../src/commands/check/gather.ts";
-import { gatherImages, stacksHere } from "../../../../src/commands/check/gather-images.ts";
+import { gatherImages, type ImageWishes, stacksHere } from "../../../../src/commands/check/gather-images.ts";
 import { gatherRemote } from "../../../../src/commands/check/gather-remote.ts";
 import { gatherRoot } from "../../../../src/commands/check/gather-root.ts";
 import { gathered, gatheredNow, isDenied } from "../../../../src/commands/check/gathered.ts";
@@ -102,10 +102,16 @@ function withImage(change: (machine: FakeMachine, tree: string) => void = () => 
   return machine;
 }
 
-const wishes = { needs: new Set(["luks", "usb", "vfat"]), keyFiles: [], files: [], hasRemote: false };
+const wishes: ImageWishes = {
+  needs: new Set(["luks", "usb", "vfat"]),
+  keyFiles: [],
+  files: [],
+  hasRemote: false,
+  wantsBcachefs: true,
+};
 
-async function complaints(machine: Machine): Promise<readonly string[]> {
-  const images = await gatherImages([dracut], wishes, () => machine, monotonicClock, signal);
+async function complaints(machine: Machine, more: Partial<ImageWishes> = {}): Promise<readonly string[]> {
+  const images = await gatherImages([dracut], { ...wishes, ...more }, () => machine, monotonicClock, signal);
   return judgeImages(images, { volumes: [] }).flatMap(({ severity, text }) =>
     severity === "ok" ? [] : [`${severity}: ${text}`],
   );
@@ -130,6 +136,11 @@ describe("an initrd", () => {
       "an earlier configuration",
       (m, tree) => m.put(`${tree}/etc/latchkey/latchkey.toml`, "x"),
       "/etc/latchkey/latchkey.toml in the image differs from the one here",
+    ],
+    [
+      "a token that is newer",
+      (m, tree) => rmSync(join(m.root, tree, "etc/latchkey/root.jwe")),
+      "/etc/latchkey/root.jwe is not in the image",
     ],
     [
       "an earlier token",
@@ -233,6 +244,34 @@ describe("the keys of the SSH server", () => {
 });
 
 describe("an image", () => {
+  test("without a network is a problem where a token wants one", async () => {
+    using offline = withImage();
+    expect(await complaints(offline, { needs: new Set(["network"]) })).toEqual([
+      `problem: ${IMAGE}: a token wants a Tang server, and the image brings no network up`,
+    ]);
+    using online = withImage((m, tree) => m.put(`${tree}/etc/cmdline.d/90.conf`, "rd.neednet=1\n"));
+    expect(await complaints(online, { needs: new Set(["network"]) })).toEqual([]);
+    using asked = withImage();
+    asked.put("/proc/cmdline", "ip=dhcp rd.neednet=1 quiet\n");
+    expect(await complaints(asked, { needs: new Set(["network"]) })).toEqual([]);
+  });
+
+  test("without bcachefs is told of only where a volume is one", async () => {
+    using machine = withImage((m, tree) => rmSync(join(m.root, tree, "usr/lib/modules"), { recursive: true }));
+    expect((await complaints(machine)).join("\n")).toContain("the bcachefs module of kernel 6.12 is not in the image");
+    expect(await complaints(machine, { wantsBcachefs: false })).toEqual([]);
+  });
+
+  test.each<[string, string, boolean]>([
+    ["that was made for it", "/usr/lib/latchkey/needs", true],
+    ["where dropbear does", "/scripts/init-premount/dropbear", true],
+    ["with neither", "/scripts/init-premount/other", false],
+  ])("of initramfs-tools brings a network up: %s", (_, path, expected) => {
+    using machine = new FakeMachine(async () => failed(1));
+    machine.put(`/tree${path}`, "luks network\n");
+    expect(initramfsTools.bringsNetwork(machine, "/tree")).toBe(expected);
+  });
+
   test("is told what to open by its crypttab, its command line and the machine's", async () => {
     using machine = withImage((m, tree) => {
       m.put(`${tree}/etc/crypttab`, "root UUID=1 none\n");

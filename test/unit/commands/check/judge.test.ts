@@ -228,11 +228,13 @@ describe("a source", () => {
   });
 
   const other = new LatchkeyError("usb/checksum-mismatch", "root.key on /dev/sdb1 is not the key file");
+  const undriven = new LatchkeyError("key-file/no-driver", "no driver");
   const seen = { path: "/dev/sdb1", isRemovable: true };
   test.each<[Severity | "ok", string, SeenDevice | undefined, boolean]>([
     ["ok", "not plugged in now, so that its key was not looked at", undefined, false],
     ["ok", "its key was not looked at: that takes root", seen, false],
     ["ok", "its key has the SHA-256 of the configuration", { ...seen, key: { value: "right" } }, false],
+    ["warning", "its key was not looked at: no driver", { ...seen, key: { error: undriven } }, false],
     ["problem", "root.key on /dev/sdb1 is not the key file", { ...seen, key: { error: other } }, false],
     ["problem", "neither removable nor on a USB bus", { path: "/dev/sda1", isRemovable: false }, false],
     ["ok", "plugged in now, /dev/sda1", { path: "/dev/sda1", isRemovable: false }, true],
@@ -423,6 +425,8 @@ test("rows are grouped by what they are about, each with its hint below it", () 
     { about: "configuration", severity: "ok", text: "no mistakes" },
     { about: "volume", of: "root", severity: "ok", text: "closed" },
     { about: "image", of: "6.12", severity: "problem", text: "old\u001b[2J", hint: "run `latchkey install`" },
+    { about: "image", of: "6.12", severity: "problem", text: "without vfat", hint: "run `latchkey install`" },
+    { about: "image", of: "6.12", severity: "problem", text: "without root", hint: "is its device there?" },
     { about: "source", of: "root", severity: "warning", text: "keyfile" },
   ];
   expect(findingLines(findings)).toEqual([
@@ -435,8 +439,11 @@ test("rows are grouped by what they are about, each with its hint below it", () 
     "",
     "image 6.12",
     "[fail] old [2J",
+    "[fail] without vfat",
     "       hint: run `latchkey install`",
+    "[fail] without root",
+    "       hint: is its device there?",
     "",
-    "1 problem, 1 warning",
+    "3 problems, 1 warning",
   ]);
 });

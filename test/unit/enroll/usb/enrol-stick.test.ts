@@ -209,7 +209,9 @@ describe.skipIf(whyNot !== undefined)(`a stick for a LUKS volume (${whyNot ?? "a
       expect([[...slots], tokens.size]).toEqual([[0], 0]);
       expect(await stick.content("data.key")).toBeUndefined();
       expect(readFileSync(file, "utf8")).toBe(`${CONFIGURATION}sources = ["prompt"]\n`);
-      expect(person.asked.join("\n")).toContain(`${disk.image}: key slot 1 is taken out\nthe stick: data.key is erased\n`);
+      expect(person.asked.join("\n")).toContain(
+        `${disk.image}: key slot 1 is taken out\nthe stick: data.key is erased\n`,
+      );
     });
   });
 

@@ -300,8 +300,20 @@ describe("a volume key in the kernel's keyring", () => {
       `search session user ${description}`,
       "timeout 99 600",
       `search session user ${description}`,
+      "timeout 99 600",
+      `search session user ${description}`,
       "invalidate 99",
     ]);
+  });
+
+  test("is not asked of cryptsetup when it has gone before the opening: then it is derived again", async () => {
+    const { provider, keyring, opener } = newer();
+    using credential = credentialOf("right");
+    using proven = await (await provider.find(root, contextOf())).prove(credential, never);
+    keyring.holdsKey = false;
+    await proven.open();
+    expect(opener.opened).toMatchObject([{ passphrase: "right" }]);
+    expect(opener.opened[0]?.volumeKey).toBeUndefined();
   });
 
   test("goes below the user keyring where there is no session keyring that a child would inherit", async () => {

@@ -82,6 +82,9 @@ export class RemoteHeart implements SourceContext {
   nothingYet(): void {
     throw new Error("a question always has something to wait for");
   }
+  atWork<T>(work: Promise<T>): Promise<T> {
+    return work;
+  }
 
   note(text: string): void {
     this.notes.push(text);

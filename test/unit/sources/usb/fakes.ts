@@ -60,6 +60,9 @@ export class FakeHeart implements SourceContext {
   nothingYet(reason: LatchkeyError): void {
     this.notYet.push(reason);
   }
+  atWork<T>(work: Promise<T>): Promise<T> {
+    return work;
+  }
   note(text: string): void {
     this.notes.push(text);
   }

@@ -46,6 +46,7 @@ class Scene implements Disposable {
         this.events.push(`restarted ${name}`);
         this.open.clear();
       },
+      giveUp: async (name) => void this.events.push(`given up ${name}`),
     },
     isRunning: () => this.isRunning,
     otherwise: this.#otherwise,
