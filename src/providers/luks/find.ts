@@ -5,6 +5,7 @@ import type { Clock } from "../../system/clock.ts";
 import type { DeviceReference } from "../../system/device-names.ts";
 import { absence, lookAgain, Prober } from "../../system/device-wait.ts";
 import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
+import { isRaidMember } from "../../system/raid-member.ts";
 import type { FindContext } from "../provider.ts";
 import type { LuksHeader } from "./header.ts";
 import { readLuksHeader } from "./read-header.ts";
@@ -145,7 +146,10 @@ export class LuksSearch {
         const { path, isHeld } = next;
         try {
           const header = await this.#probe(path);
-          if (header && accepts(header)) found.push({ device: path, headerPath: undefined, header, isHeld });
+          if (!header || !accepts(header)) continue;
+          // Its array, once that runs, is the volume: opened here, the members would no longer be the same.
+          if (!isHeld && (await this.#isRaidMember(path))) continue;
+          found.push({ device: path, headerPath: undefined, header, isHeld });
         } catch (thrown) {
           const error = asLatchkeyError(thrown);
           if (error.code === "luks/header-damaged") this.#broken.add(error.message);
@@ -164,6 +168,15 @@ export class LuksSearch {
   async #requireSize(path: string): Promise<void> {
     await this.#prober.ask(path, async () => {
       await using _ = await this.#devices.open(path);
+    });
+  }
+
+  async #isRaidMember(path: string): Promise<boolean> {
+    return await this.#prober.ask(path, async () => {
+      await using reader = await this.#devices.open(path);
+      const isMember = await isRaidMember(reader);
+      if (isMember) this.#broken.add(`${path} is a member of a RAID array, which does not run`);
+      return isMember;
     });
   }
 

@@ -163,26 +163,6 @@ describe("pools", () => {
     });
     expect(plan.pools[0]?.volumes).toEqual(["a", "root"]);
   });
-
-  test.each([
-    ["with a token in the header that opens it alone", 'sources = ["clevis", "prompt"]', '["d1", "d2"]', ["d1"]],
-    [
-      "with a token file, which may hold what opens all",
-      'sources = ["clevis"]\nclevis.token = "/etc/latchkey/p.jwe"',
-      '["d1", "d2"]',
-      [],
-    ],
-    ["of which nothing is said", "", '["d1", "d2"]', []],
-    ["that is alone in its pool", 'sources = ["clevis"]', '["d1"]', []],
-  ])("have a warning for a LUKS member %s", (_, sources, members, named) => {
-    const plan = planOf({
-      toml: `[volumes.d1]\nkind = "luks"\n${sources}\n[pools.p]\nvolumes = ${members}`,
-      crypttab: "d1 /dev/sda none luks\nd2 /dev/sdb none luks",
-    });
-    expect(plan.warnings).toEqual(
-      named.map((name) => expect.stringContaining(`pools.p.volumes: "clevis" of ${name}: the token in a LUKS2 header`)),
-    );
-  });
 });
 
 describe("at boot", () => {
