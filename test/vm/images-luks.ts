@@ -14,7 +14,7 @@ import { rootTree } from "./root-tree.ts";
 /** Raise when the recipes below change. */
 const RECIPE = 1;
 
-/** A Clevis token for a TPM with PCR 14, in the first member's LUKS2 header, and by whom. */
+/** A Clevis token for a TPM with PCR 14 in each member's LUKS2 header, another one each time, and by whom. */
 export type TokenMaker = { readonly by: "clevis" } | { readonly by: "latchkey"; readonly binary: string };
 
 export interface LuksOptions {
@@ -165,8 +165,10 @@ export async function luksImage(guest: Guest, options: LuksOptions = {}): Promis
         arguments: [uuid, `${version}`, label, volumeGroup ?? "", ...uuids],
         log: join(unfinished, "make.log"),
       });
-      const [key = ""] = keys;
-      if (token) await addToken(token, join(unfinished, "member1.img"), key, join(unfinished, "make.log"));
+      for (const [index, key] of keys.entries()) {
+        const member = join(unfinished, `member${index + 1}.img`);
+        if (token) await addToken(token, member, key, join(unfinished, "make.log"));
+      }
       for (const file of keys) rmSync(file);
       await removeAsRoot(tree);
     },

@@ -126,6 +126,25 @@ for (const token of [{ by: "clevis" }, { by: "latchkey", binary }] as const) {
   });
 }
 
+vmCase("LUKS: a btrfs of two members opens with the token that clevis put into the header of each", async (name) => {
+  using tpm = tpmState();
+  // No credential opens both: the token in a header holds a key of that disk alone, and so are the passphrases here.
+  const luks = await image({ passphrases: [PASSPHRASE, WRONG_PASSPHRASE], token: { by: "clevis" } });
+  await using machine = await start(name, luks, {
+    tpm: { state: tpm.directory },
+    files: { ...crypttab(luks.members, "luks"), "/etc/latchkey/latchkey.toml": `prompt_after = "2m"\n${POOL}` },
+    initrd: forBtrfs,
+    commandLine: [`root=UUID=${luks.uuid}`],
+  });
+  const report = await reportOf(machine);
+  expect(openedBy(report)).toEqual([
+    ["d1", "clevis"],
+    ["d2", "clevis"],
+  ]);
+  expect(report.attempts.every(({ verdict }) => verdict === "opened")).toBe(true);
+  expect(machine.console.text).not.toMatch(/[Pp]assphrase for/);
+});
+
 /** A disk of no use, whose arrival is the signal for a fault. */
 const signalDisk = (luks: LuksImage) => ({ file: luks.members[0]?.file ?? "", serial: "now", isLate: true });
 const whenSignalled = "/dev/disk/by-id/virtio-now";

@@ -118,8 +118,10 @@ export class LuksSearch {
   async #seek(reference: DeviceReference): Promise<LuksFound | undefined> {
     const device = await this.#devices.resolve(reference);
     const header = device === undefined ? undefined : await this.#probe(device);
-    const found = device === undefined ? undefined : { device, headerPath: undefined, header };
+    let found = device === undefined ? undefined : { device, headerPath: undefined, header };
     if (!namesVolume(reference)) return found;
+    // A link from before the disk became a member, or from before udev knew.
+    if (found?.header && (await this.#isRaidMember(found.device))) found = undefined;
     // A label is no identity: two that bear it are one too many. A UUID is, and udev has chosen among its copies.
     if (found?.header && reference.tag === "UUID" && isNamedBy(reference, found.header)) return found;
     const others = await this.#scan((candidate) => isNamedBy(reference, candidate));
