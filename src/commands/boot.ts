@@ -88,6 +88,8 @@ export function registerBoot(program: Command): void {
     listening[Symbol.dispose]();
     for (const event of happened) append(report.events, event);
     report.events.sort((one, other) => one.at_ms - other.at_ms);
+    // A TPM may serve one connection at a time, and the tokens have had theirs.
+    await assembled[Symbol.asyncDispose]();
     const line = await closeLatch(plan, report, new LatchMarks());
     if (line !== undefined) {
       announce(line);

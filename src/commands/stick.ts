@@ -100,6 +100,8 @@ async function pluggedIn(device: string, whole: Plan): Promise<number> {
     },
     abortOnSignals(),
   );
+  // A TPM may serve one connection at a time, and the tokens have had theirs.
+  await assembled[Symbol.asyncDispose]();
   const latched = await closeLatchAfter(mappingsOpenIn(report, plan), whole, new LatchMarks());
   if (latched !== undefined) print(latched);
   for (const line of await startWaitingMounts(openVolumes(plan.volumes, report.volumes))) print(line);

@@ -68,6 +68,15 @@ export class LatchMarks {
     }
   }
 
+  /** The PCR was not extended after all: the next run that finds everything open tries again. */
+  undone(): void {
+    try {
+      this.#directory.remove(DONE);
+    } catch {
+      // Where nothing can be taken away nothing was written either.
+    }
+  }
+
   get #folder(): string {
     return this.#directory.file(WAITING);
   }

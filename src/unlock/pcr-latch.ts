@@ -32,8 +32,17 @@ export type Latch =
 export function planLatch(plan: Plan, report: Report): Latch {
   const pcr = plan.policy.sealPcrAfterUnlock;
   if (pcr === undefined || report.volumes.length === 0) return { do: "nothing" };
-  const volumes = report.volumes.filter(({ standing }) => !done.has(standing)).map(({ name }) => name);
+  const volumes = report.volumes
+    .filter((volume) => !done.has(volume.standing) || mayStillCome(plan, volume))
+    .map(({ name }) => name);
   return volumes.length === 0 ? { do: "extend", pcr } : { do: "wait", pcr, volumes };
+}
+
+/** A guess about the root whose device has not come, with a token for it: in an initramfs of Debian's another run will look again. */
+function mayStillCome({ volumes }: Plan, { name, standing, devices }: Report["volumes"][number]): boolean {
+  const volume = volumes.find((one) => one.name === name);
+  const hasToken = volume?.sources.some(({ kind }) => kind === "clevis") === true;
+  return standing === "left-to-system" && devices.length === 0 && hasToken;
 }
 
 /** Extends a PCR; tests bring their own. */
@@ -64,7 +73,7 @@ export async function closeLatch(
       }
     }
     case "extend":
-      return marks.finish() ? await dropLatch(latch.pcr, plan, extend) : undefined;
+      return marks.finish() ? await dropLatch(latch.pcr, plan, marks, extend) : undefined;
   }
 }
 
@@ -86,14 +95,15 @@ export async function closeLatchAfter(
   extend: Extend = extendInTpm,
 ): Promise<string | undefined> {
   const pcr = plan.policy.sealPcrAfterUnlock;
-  return marks.take(names) && pcr !== undefined ? await dropLatch(pcr, plan, extend) : undefined;
+  return marks.take(names) && pcr !== undefined ? await dropLatch(pcr, plan, marks, extend) : undefined;
 }
 
-async function dropLatch(pcr: number, plan: Plan, extend: Extend): Promise<string> {
+async function dropLatch(pcr: number, plan: Plan, marks: LatchMarks, extend: Extend): Promise<string> {
   try {
     await extend(pcr, plan);
     return `PCR ${pcr} is extended: tokens bound to it stay shut until the next start`;
   } catch (thrown) {
+    marks.undone();
     return `warning: PCR ${pcr} was not extended, tokens bound to it open again: ${asLatchkeyError(thrown).message}`;
   }
 }

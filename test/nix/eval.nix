@@ -44,6 +44,7 @@ in
   systemUnits = texts config.systemd;
   masked = lib.attrNames (lib.filterAttrs (_: unit: !unit.enable) initrd.services);
   maskedInSystem = lib.attrNames (lib.filterAttrs (_: unit: !unit.enable) config.systemd.services);
+  udevRules = config.boot.initrd.services.udev.rules;
   dropIns = lib.listToAttrs (
     map (file: lib.nameValuePair file.destination file.text) (lib.concatMap files initrd.packages)
   );

@@ -90,6 +90,10 @@ in
     off.failed
   ] [ { } { } [ ] { } [ ] ];
 
+  "a btrfs that has lost a disk is kept from no mount that may go on without it" = has root.udevRules [
+    "ENV{ID_BTRFS_READY}==\"0\", TEST==\"/run/latchkey/degraded/$env{ID_FS_UUID}\", ENV{SYSTEMD_READY}=\"1\""
+  ];
+  "without enable there is no rule" = equal off.udevRules "";
   "latchkey runs boot" = has latchkey [
     "ExecStart=/nix/store/00000000000000000000000000000000-latchkey/bin/latchkey boot"
     "Type=oneshot"

@@ -166,6 +166,7 @@ in
             extraConfig = opt types.lines "";
           };
         };
+        services.udev.rules = opt types.lines "";
         systemd = units // {
           enable = opt types.bool true;
           # Gone from newer releases, where defining it is an error; here it shows whether it was touched.

@@ -62,6 +62,27 @@ describe("the PCR is extended", () => {
   });
 });
 
+describe("a guess about the root", () => {
+  const guessOf = (kind: "clevis" | "prompt"): Plan => {
+    const source = kind === "clevis" ? ({ kind, timeout: 1000, token: "/etc/latchkey/root.jwe" } as const) : { kind };
+    const root = volumePlan("root", { certainty: "if-bcachefs", sources: [source] });
+    return { ...withPcr(15), volumes: [root] };
+  };
+  const found = (devices: readonly string[]): Report => {
+    const report = reportOf({ root: "left-to-system" });
+    return { ...report, volumes: report.volumes.map((volume) => ({ ...volume, devices: [...devices] })) };
+  };
+
+  test("whose device has not come keeps its token, since another run of the initrd looks again", () => {
+    expect(planLatch(guessOf("clevis"), found([]))).toEqual({ do: "wait", pcr: 15, volumes: ["root"] });
+  });
+
+  test("that has no token, or was something else, keeps nothing waiting", () => {
+    expect(planLatch(guessOf("prompt"), found([]))).toEqual({ do: "extend", pcr: 15 });
+    expect(planLatch(guessOf("clevis"), found(["/dev/vda"]))).toEqual({ do: "extend", pcr: 15 });
+  });
+});
+
 describe("runs of one boot", () => {
   let folder = "";
   beforeEach(() => {
@@ -120,6 +141,13 @@ describe("runs of one boot", () => {
     expect(await closeLatch(plan, reportOf({ root: "opened" }), marks(), refuse)).toBe(
       "warning: PCR 15 was not extended, tokens bound to it open again: there is no TPM",
     );
+  });
+
+  test("and another run that finds everything open tries again", async () => {
+    const refuse = () => Promise.reject(new LatchkeyError("tpm2/absent", "there is no TPM"));
+    await closeLatch(plan, reportOf({ root: "opened" }), marks(), refuse);
+    expect(await closeLatch(plan, reportOf({ root: "already-open" }), marks(), extend)).toBe(extendedNow);
+    expect(extended).toEqual([15]);
   });
 
   test("and so is a place where no word can be left", async () => {
