@@ -1,9 +1,10 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { loadPlan } from "../config/load.ts";
 import type { Plan } from "../config/plan.ts";
 import { planToJson } from "../config/plan-json.ts";
 import { planToText } from "../config/plan-text.ts";
+import { clevisTimeout } from "../config/source-registry.ts";
 import type { Destination } from "../providers/bcachefs/keys.ts";
 import { unescapeUnitName } from "../providers/luks/systemd-lane/cryptsetup-unit.ts";
 import { GivenSource } from "../sources/given-source.ts";
@@ -29,6 +30,7 @@ import { planFor, withVaults } from "./volume-argument.ts";
 
 interface Options extends CredentialOptions {
   readonly config?: string;
+  readonly token?: string;
   readonly keyring: Destination;
   readonly allowDegraded?: true;
   readonly wait?: true;
@@ -46,6 +48,7 @@ export function registerUnlock(program: Command): void {
     );
   addPassphraseFile(command)
     .option("--key-file <file>", "take this file's bytes as they are, or those of standard input (-)")
+    .option("--token <file>", "take what this Clevis token holds")
     .addOption(
       new Option("--keyring <name>", "the kernel keyring a bcachefs key goes to")
         .choices(["user", "session", "user_session"])
@@ -64,8 +67,9 @@ export function registerUnlock(program: Command): void {
     hardenProcess();
     const whole = loadPlan({ mode: "strict", configFile: options.config });
     const argument = nameIn(whole, written);
-    const isGiven = options.passphraseFile !== undefined || options.keyFile !== undefined;
-    const part = planFor(argument, whole, await kindWithoutLink(argument));
+    const isGiven = [options.passphraseFile, options.keyFile, options.token].some((file) => file !== undefined);
+    const found = planFor(argument, whole, await kindWithoutLink(argument));
+    const part = options.token === undefined ? found : byToken(found, options.token, options);
     const named = isGiven ? part : withVaults(part, whole);
     const plan = options.allowDegraded ? { ...named, policy: { ...named.policy, allowDegraded: true } } : named;
     for (const warning of plan.warnings) printWarning(warning);
@@ -82,6 +86,15 @@ export function registerUnlock(program: Command): void {
     if (options.json) printJson(report);
     return await tell(plan, report, options.json === true);
   });
+}
+
+/** @throws LatchkeyError usage/invalid beside another credential */
+function byToken(plan: Plan, token: string, { passphraseFile, keyFile }: CredentialOptions): Plan {
+  if (passphraseFile !== undefined || keyFile !== undefined) {
+    throw new LatchkeyError("usage/invalid", "--token excludes --passphrase-file and --key-file");
+  }
+  const sources = [{ kind: "clevis", timeout: clevisTimeout, token: resolve(token) }] as const;
+  return { ...plan, volumes: plan.volumes.map((volume) => ({ ...volume, sources })) };
 }
 
 /** latchkey@.service gives the name of its instance as it is, which may be spelt as systemd-escape(1) does. */
