@@ -66,7 +66,7 @@ export async function tokensBenchmark(subject: Subject): Promise<string> {
 rows; ${pairs} pairs. Peak memory, ${MEMORY_PAIRS} pairs: of clevis that of its largest process. The program's file was written just before, as it is
 after a build or an update; "from memory" is the same from a tmpfs, as an initrd has it, in single pages of 4 KiB, which on a machine that
 has been up for long lie about in its memory. A program of Bun's that does nothing takes ${of("cpuMs")} ms of the processor and
-${of("wallMs")} ms in all; it is in each of latchkey's figures.
+${of("wallMs")} ms in all; it is in each of latchkey's figures. [Where the rest goes](decisions/time-of-a-token.md).
 
 ${comparisonTable(["latchkey", "clevis"], rows)}
 `;
