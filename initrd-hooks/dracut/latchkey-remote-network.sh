@@ -12,9 +12,10 @@ same_address='[DHCPv4]
 ClientIdentifier=mac
 '
 
-# Somebody else wants the network in the initrd, and perhaps beyond it.
+# Somebody else wants the network in the initrd, and perhaps beyond it: the root may lie behind it. So it does where not
+# systemd-networkd brings it up (NetworkManager, dracut's own scripts): then it comes with every boot, for whom nobody can tell.
 is_wanted_by_others() {
-    [ -e /run/networkd/initrd/neednet ]
+    [ -e /run/networkd/initrd/neednet ] || ! [ -e "${LATCHKEY_NETWORKD:-/usr/lib/systemd/systemd-networkd}" ]
 }
 
 is_there() {

@@ -131,12 +131,19 @@ latchkey_gather_members() {
 # kernel's log: the console belongs to the question.
 latchkey_network_up() {
     if [ -e /scripts/init-premount/dropbear ] || [ -e "$latchkey_network" ]; then return 0; fi
-    for latchkey_settings in /run/net-*.conf; do
-        if [ -e "$latchkey_settings" ]; then return 0; fi
-    done
+    if latchkey_network_is_theirs; then return 0; fi
     mkdir -p "$latchkey_network"
     latchkey_configure_network &
     echo $! > "$latchkey_network/pid"
+}
+
+# Some other script of this initramfs has given an interface its address.
+latchkey_network_is_theirs() {
+    if [ -d "$latchkey_network" ]; then return 1; fi
+    for latchkey_settings in /run/net-*.conf; do
+        if [ -e "$latchkey_settings" ]; then return 0; fi
+    done
+    return 1
 }
 
 latchkey_configure_network() {
@@ -158,6 +165,10 @@ latchkey_network_down() {
     rm -rf "$latchkey_network"
     # remote-stop takes it down, once nobody is logged in any more.
     if [ -d /run/latchkey-remote ]; then return 0; fi
+    latchkey_interfaces_down
+}
+
+latchkey_interfaces_down() {
     for latchkey_interface in /sys/class/net/*; do
         latchkey_interface=${latchkey_interface##*/}
         [ "$latchkey_interface" = lo ] && continue

@@ -28,6 +28,8 @@ if [ "${1-}" = run ]; then run_server; fi
 [ -e "$folder/remote-adopted" ] && exit 0
 # latchkey runs again while devices are missing; the server is one.
 mkdir "$mark" 2> /dev/null || exit 0
+. /scripts/latchkey
+if latchkey_network_is_theirs; then : > "$mark/network-is-theirs"; fi
 # Into the kernel's log: the console belongs to the question.
 "$0" run < /dev/null > /dev/kmsg 2>&1 &
 echo $! > "$mark/pid"

@@ -61,16 +61,35 @@ export class WritableFolder implements Disposable {
       fsyncSync(opened.value);
       closeSync(opened.value);
     } catch (cause) {
-      this.remove(path);
+      try {
+        this.#remove(path);
+      } catch {
+        // Why it could not be written says it all.
+      }
       throw cannotWrite(path, (cause as NodeJS.ErrnoException).code ?? "unknown error", cause);
     }
     this.#syncFolder(path);
   }
 
-  /** Writes zeros over a file and takes it away; a stick may keep what was there in its spare cells. False when there is none. */
+  /**
+   * Writes zeros over a file and takes it away; a stick may keep what was there in its spare cells. False when there is none.
+   * @throws LatchkeyError enroll/cannot-write when it is there still
+   */
   remove(path: string): boolean {
+    try {
+      return this.#remove(path);
+    } catch (cause) {
+      throw cannotWrite(path, (cause as NodeJS.ErrnoException).code ?? "unknown error", cause);
+    }
+  }
+
+  #remove(path: string): boolean {
     const opened = this.#open(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW, 0);
-    if ("errno" in opened) return false;
+    if ("errno" in opened) {
+      const code = errnoName(opened.errno);
+      if (code === "ENOENT" || code === "ENOTDIR") return false;
+      throw Object.assign(new Error(code), { code });
+    }
     try {
       const { size } = fstatSync(opened.value);
       writeSync(opened.value, new Uint8Array(Math.min(size, MAX_SECRET_BYTES)), 0, null, 0);

@@ -1,6 +1,6 @@
 import { member } from "../../jose/json.ts";
 import { tokensOfType } from "../../providers/luks/luks2-header.ts";
-import { LatchkeyError } from "../../system/errors.ts";
+import { asLatchkeyError, LatchkeyError } from "../../system/errors.ts";
 import type { SecretBytes } from "../../system/secret-bytes.ts";
 import type { Person } from "../person.ts";
 import type { Target } from "../target.ts";
@@ -104,7 +104,13 @@ function eraseKey({ entry, openFolder, say, note }: RevokeMeans): boolean {
   if (!openFolder) return false;
   say(`erase ${entry.path} on the stick`);
   using folder = openFolder();
-  const isErased = folder.remove(entry.path);
+  let isErased: boolean;
+  try {
+    isErased = folder.remove(entry.path);
+  } catch (thrown) {
+    note(`it is on the stick still: ${asLatchkeyError(thrown).message}`);
+    return false;
+  }
   note(
     isErased
       ? "a stick may keep what was erased in its spare cells: destroy it if the key still opens something"

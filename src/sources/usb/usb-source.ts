@@ -144,9 +144,9 @@ class Run {
 
   async #tellAbsence(): Promise<void> {
     if (this.#signal.aborted || this.#hasBeenSeen) return;
-    const { stick, sticks } = this.#settings;
+    const { stick } = this.#settings;
     const who = `${this.#volumes}: ${this.#name}`;
-    const elsewhere = stick.place.by === "filesystem" ? await sticks.deviceWith(stick.place.uuid) : undefined;
+    const elsewhere = stick.place.by === "filesystem" ? await this.#deviceWith(stick.place.uuid) : undefined;
     if (this.#signal.aborted || this.#hasBeenSeen) return;
     if (elsewhere && !elsewhere.isRemovable && !stick.anyBus) {
       const what = `${elsewhere.path} has its UUID, but is neither removable nor on a USB bus`;
@@ -157,6 +157,11 @@ class Run {
     const what = elsewhere ? `on ${elsewhere.path}, which has not answered after ${limit}` : `not there after ${limit}`;
     const hint = "plug it in: until the volume is open it is taken at any time";
     this.#context.nothingYet(new LatchkeyError("usb/absent", `${who}: ${what}`, { hint }));
+  }
+
+  /** What only helps to explain must not end the run. */
+  async #deviceWith(uuid: string) {
+    return await this.#settings.sticks.deviceWith(uuid).catch(() => undefined);
   }
 
   get #volumes(): string {
