@@ -1,4 +1,5 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { keyFilePath } from "../config/key-sources.ts";
 import { configurationFile, loadPlan } from "../config/load.ts";
 import type { Plan, UsbPlan, VolumePlan } from "../config/plan.ts";
 import { provenPassphrase } from "../enroll/passphrase.ts";
@@ -42,7 +43,7 @@ export function registerEnrollUsb(parent: Command): void {
   addEnrolOptions(command)
     .addOption(new Option("--device <path>", "the stick's partition, mounted or not").conflicts("mount"))
     .option("--mount <folder>", "where the stick is mounted")
-    .option("--path <file>", "the key file's place on the stick (default: NAME.key)")
+    .option("--path <file>", "the key file's place on the stick (default: NAME.key)", placeOnStick)
     .option("--any-bus", "take a disk that is neither removable nor on a USB bus")
     .option("--yes", "ask nothing: it is the right stick")
     .option("--revoke", "shut a stick out again: its key slot, its key file if it is at hand, and its lines")
@@ -55,6 +56,13 @@ export function registerEnrollUsb(parent: Command): void {
     hardenProcess();
     return await new Session(volume, options).run();
   });
+}
+
+/** Read as the configuration reads it, where it will be written. */
+function placeOnStick(text: string): string {
+  const read = keyFilePath.safeParse(text);
+  if (read.success) return read.data;
+  throw new InvalidArgumentError(read.error.issues[0]?.message ?? "");
 }
 
 /** What one call of the command works with. */

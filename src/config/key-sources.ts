@@ -45,7 +45,8 @@ const partitionUuid = z
     error: `expected the UUID of a partition, like "1a2b3c4d-01": ${HOW_TO_PARTUUID}`,
   });
 
-const path = z
+/** Where the key file lies on its medium, without a slash at its start. */
+export const keyFilePath = z
   .string({ error: 'the path of the key file is missing, like "root.key"' })
   .transform((text) => text.replace(/^\/+/, ""))
   .refine((text) => text !== "" && text.length <= maxPathLength && isPlainPath(text), {
@@ -80,7 +81,14 @@ const USB_EXPECTED = 'expected { uuid = "…", path = "…", sha256 = "…" }, o
 
 const onFilesystem = z
   .strictObject(
-    { uuid: filesystemUuid, path, sha256, format, timeout: duration.optional(), any_bus: yesOrNo.optional() },
+    {
+      uuid: filesystemUuid,
+      path: keyFilePath,
+      sha256,
+      format,
+      timeout: duration.optional(),
+      any_bus: yesOrNo.optional(),
+    },
     {
       error: strict(USB_EXPECTED),
     },
@@ -181,7 +189,7 @@ export const vault: SourceEntry = {
             const parsed = parseVolumeName(name);
             if ("problem" in parsed) context.addIssue({ code: "custom", message: parsed.problem });
           }),
-        path,
+        path: keyFilePath,
         sha256,
         format,
         timeout: duration.optional(),
